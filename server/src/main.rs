@@ -1,0 +1,2 @@
+//! The `mailrail` binary: hands its arguments to the command line.
+fn main() {}
