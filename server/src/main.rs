@@ -1,2 +1,7 @@
 //! The `mailrail` binary: hands its arguments to the command line.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mailrail::cli::run(std::env::args_os())
+}

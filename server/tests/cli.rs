@@ -1,0 +1,1 @@
+//! The `mailrail` binary as an operator meets it: exit codes and texts.
