@@ -1,1 +1,38 @@
-//! To be written.
+//! The sizes that the engine's formats have, each with its unit and its reason. What a server may
+//! choose for itself (recipients, errors, sizes of messages) is in `server::Limits`; nothing here
+//! depends on a configuration.
+
+/// Octets in a command line that is still understood, its CRLF included.
+//= RFC 5321 section 4.5.3.1.4: a command line is 512 octets, and each extension may add to it
+pub const COMMAND_LINE_LEN_MAX: usize = 2048;
+
+/// Octets in one line of a reply, its code and CRLF included.
+//= RFC 5321 section 4.5.3.1.5: a reply line is at most 512 octets
+pub const REPLY_LINE_LEN_MAX: usize = 512;
+
+/// Octets in a whole reply that the server writes; the text behind it is cut off.
+pub const REPLY_LEN_MAX: usize = 4096;
+
+/// Octets in the part of a mailbox before the at sign.
+//= RFC 5321 section 4.5.3.1.1: a local-part is at most 64 octets
+pub const LOCAL_PART_LEN_MAX: usize = 64;
+
+/// Octets in a domain.
+//= RFC 5321 section 4.5.3.1.2: a domain is at most 255 octets
+pub const DOMAIN_LEN_MAX: usize = 255;
+
+/// Octets in one ASCII label of a domain.
+//= RFC 5321 section 4.5.3.1.2: the labels obey the DNS, where one is at most 63 octets
+pub const LABEL_LEN_MAX: usize = 63;
+
+/// Octets in a mailbox: both parts and the at sign.
+pub const MAILBOX_LEN_MAX: usize = LOCAL_PART_LEN_MAX + 1 + DOMAIN_LEN_MAX;
+
+const _: () = assert!(
+    MAILBOX_LEN_MAX + REPLY_LINE_LEN_MAX < COMMAND_LINE_LEN_MAX,
+    "the longest mailbox and its parameters must fit in a command line"
+);
+const _: () = assert!(
+    REPLY_LINE_LEN_MAX <= REPLY_LEN_MAX,
+    "a reply has room for one line at least"
+);

@@ -1,1 +1,79 @@
-//! To be written.
+//! The service extensions that the two sides know, as a set. How a set is announced, and how an
+//! announcement is read, is in the two files below.
+
+pub mod advertise;
+pub mod parse;
+
+/// A service extension.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u8)]
+pub enum Extension {
+    /// RFC 2920
+    Pipelining,
+    /// RFC 1870
+    Size,
+    /// RFC 6152
+    EightBitMime,
+    /// RFC 2034
+    EnhancedStatusCodes,
+    /// RFC 3030
+    Chunking,
+    /// RFC 6531
+    SmtpUtf8,
+    /// RFC 3207
+    StartTls,
+}
+
+/// A set of extensions, with what SIZE says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub struct Extensions {
+    bits: u16,
+    /// Octets; 0 where no limit is named.
+    size_max: u64,
+}
+
+impl Extensions {
+    /// None at all: what HELO leaves.
+    pub const NONE: Self = Self {
+        bits: 0,
+        size_max: 0,
+    };
+
+    /// The same set and `extension`.
+    #[must_use]
+    pub const fn with(mut self, extension: Extension) -> Self {
+        self.bits |= 1 << extension as u8;
+        self
+    }
+
+    /// The same set without `extension`.
+    #[must_use]
+    pub const fn without(mut self, extension: Extension) -> Self {
+        self.bits &= !(1 << extension as u8);
+        self
+    }
+
+    /// The same set and SIZE, with this limit in octets; 0 names none.
+    //= RFC 1870 section 4: zero says that there is no fixed maximum
+    #[must_use]
+    pub const fn with_size_max(mut self, size_max: u64) -> Self {
+        self.size_max = size_max;
+        self.with(Extension::Size)
+    }
+
+    /// Is `extension` in the set?
+    #[must_use]
+    pub const fn has(&self, extension: Extension) -> bool {
+        self.bits & (1 << extension as u8) != 0
+    }
+
+    /// The size in octets that SIZE names as the limit of a message.
+    #[must_use]
+    pub const fn size_max(&self) -> Option<u64> {
+        if self.has(Extension::Size) && self.size_max != 0 {
+            Some(self.size_max)
+        } else {
+            None
+        }
+    }
+}

@@ -1,1 +1,16 @@
-//! To be written.
+//! The server's side of a dialogue, as a machine without sockets and without a clock.
+//!
+//! The caller owns the bytes that came in and those that go out. It hands in what is unread, gets
+//! one [`Event`], answers it with a [`Reply`] if it carries a [`Turn`], and asks again; at
+//! [`Event::NeedInput`] it sends what was written, reads more, and goes on. The state has one owner, `state`.
+
+mod config;
+mod event;
+mod state;
+mod step;
+
+pub use crate::body::Findings;
+pub use crate::command::{Hello, Mail, Recipient, Verb};
+pub use config::{Config, Limits, Timeouts, Verdict};
+pub use event::{Event, Expects, Peer, Turn};
+pub use state::Session;

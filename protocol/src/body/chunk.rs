@@ -1,0 +1,1 @@
+//! Counting a chunk down: the body that follows BDAT.

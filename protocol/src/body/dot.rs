@@ -1,0 +1,1 @@
+//! Taking the dots away: the body that follows DATA.

@@ -1,0 +1,1 @@
+//! Putting the dots in: the body as DATA wants it.

@@ -1,0 +1,1 @@
+//! The verbs of SMTP, and where each is allowed.

@@ -1,0 +1,1 @@
+//! From a command to the line that a client sends.

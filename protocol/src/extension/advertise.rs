@@ -1,0 +1,1 @@
+//! The lines by which a server announces its extensions.

@@ -1,0 +1,1 @@
+//! From the bytes that a server sent to a reply.

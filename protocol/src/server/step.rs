@@ -1,0 +1,1 @@
+//! Single moves of the session that touch no state.
