@@ -1,4 +1,4 @@
-//! Sockets: listeners, streams with deadlines, the buffer of unread bytes, datagrams.
+//! Sockets of a shard. Every operation that can wait has a deadline; nothing here knows a protocol.
 
 pub mod datagram;
 pub mod inbox;
