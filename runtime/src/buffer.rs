@@ -1,1 +1,395 @@
-//! To be written.
+//! Memory that the disk can take as it is: aligned chunks from a pool of the shard's own.
+//!
+//! A `ChunkMut` is written by one owner, `freeze` turns it into a `Chunk` that many may read; at the
+//! last drop the memory goes back to the pool of the thread that dropped it. Bytes are counted here,
+//! limits on them are not decided here. It knows no files, no records and no mail.
+//!
+//! Lives on one shard: `Rc` on purpose, nothing here may leave it.
+
+#![allow(dead_code)]
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+use std::rc::Rc;
+
+use glommio::io::{DmaBuffer, ReadResult};
+
+/// Every chunk starts and ends on a multiple of this many bytes of memory, and of disk.
+pub const ALIGNMENT: usize = 4096;
+
+/// Chunks kept for reuse, of each size; what comes back beyond it is freed.
+const POOLED_SMALL_MAX: usize = 512;
+const POOLED_LARGE_MAX: usize = 64;
+
+const _: () = assert!(ChunkSize::Small.bytes().is_multiple_of(ALIGNMENT));
+const _: () = assert!(ChunkSize::Large.bytes().is_multiple_of(ALIGNMENT));
+
+/// The two sizes the pool keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkSize {
+    /// 8 KiB: the first chunk of a message; most messages need no other.
+    Small,
+    /// 64 KiB: every further one.
+    Large,
+}
+
+impl ChunkSize {
+    /// How many bytes a chunk of this size holds.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Small => 8 * 1024,
+            Self::Large => 64 * 1024,
+        }
+    }
+}
+
+/// What the shard has handed out and what it keeps ready.
+struct Pool {
+    small: Vec<Rc<DmaBuffer>>,
+    large: Vec<Rc<DmaBuffer>>,
+    held_bytes: usize,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> =
+        const { RefCell::new(Pool { small: Vec::new(), large: Vec::new(), held_bytes: 0 }) };
+}
+
+impl Pool {
+    /// The free list for memory of exactly `len` bytes, and how many it may keep.
+    const fn list(&mut self, len: usize) -> Option<(&mut Vec<Rc<DmaBuffer>>, usize)> {
+        if len == ChunkSize::Small.bytes() {
+            Some((&mut self.small, POOLED_SMALL_MAX))
+        } else if len == ChunkSize::Large.bytes() {
+            Some((&mut self.large, POOLED_LARGE_MAX))
+        } else {
+            None
+        }
+    }
+}
+
+/// Bytes of chunks alive on this shard: written, frozen or read back, pooled ones not.
+pub fn held_bytes() -> usize {
+    POOL.with_borrow(|pool| pool.held_bytes)
+}
+
+/// Bytes kept ready for reuse on this shard.
+pub fn pooled_bytes() -> usize {
+    POOL.with_borrow(|pool| {
+        pool.small.len() * ChunkSize::Small.bytes() + pool.large.len() * ChunkSize::Large.bytes()
+    })
+}
+
+/// `len` rounded up to the next multiple of [`ALIGNMENT`].
+pub(crate) const fn align_up(len: usize) -> usize {
+    len.next_multiple_of(ALIGNMENT)
+}
+
+fn hold(bytes: usize) {
+    POOL.with_borrow_mut(|pool| pool.held_bytes += bytes);
+}
+
+/// Aligned memory with one owner, who writes it.
+///
+/// What a reused chunk holds at first is unspecified: bytes of an earlier one, never uninitialised.
+pub struct ChunkMut {
+    memory: Memory,
+}
+
+impl ChunkMut {
+    /// A chunk of one of the pool's sizes.
+    pub fn new(size: ChunkSize) -> Self {
+        let pooled = POOL.with_borrow_mut(|pool| pool.list(size.bytes())?.0.pop());
+        match pooled {
+            Some(buffer) => {
+                hold(size.bytes());
+                Self {
+                    memory: Memory {
+                        store: Store::Own(buffer),
+                        held: size.bytes(),
+                    },
+                }
+            }
+            None => Self::zeroed(size.bytes()),
+        }
+    }
+
+    /// A chunk of at least `len` bytes, rounded up to the alignment; the pool's sizes are reused, others
+    /// come from the allocator and go back to it.
+    ///
+    /// # Panics
+    /// If `len` is 0.
+    pub fn with_len(len: usize) -> Self {
+        match align_up(len) {
+            len if len == ChunkSize::Small.bytes() => Self::new(ChunkSize::Small),
+            len if len == ChunkSize::Large.bytes() => Self::new(ChunkSize::Large),
+            len => Self::zeroed(len),
+        }
+    }
+
+    fn zeroed(len: usize) -> Self {
+        let mut chunk = Self::unwritten(len);
+        chunk.as_mut_slice().fill(0);
+        chunk
+    }
+
+    /// Memory nobody has written yet, for the log's batches, which write each byte before it is read:
+    /// clearing 256 KiB for a batch of one small record would cost more than the record.
+    pub(crate) fn unwritten(len: usize) -> Self {
+        assert!(
+            len > 0 && len.is_multiple_of(ALIGNMENT),
+            "a chunk is whole pages: {len}"
+        );
+        let buffer = Rc::new(glommio::allocate_dma_buffer_global(len));
+        hold(len);
+        Self {
+            memory: Memory {
+                store: Store::Own(buffer),
+                held: len,
+            },
+        }
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        self.memory.bytes()
+    }
+
+    /// The bytes, to be written.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.buffer_mut().as_bytes_mut()
+    }
+
+    /// How many bytes fit.
+    pub fn capacity(&self) -> usize {
+        self.memory.bytes().len()
+    }
+
+    /// Ends the writing: the first `len` bytes can now be read by many.
+    ///
+    /// # Panics
+    /// If `len` is more than the capacity.
+    pub fn freeze(self, len: usize) -> Chunk {
+        assert!(
+            len <= self.capacity(),
+            "{len} bytes of a chunk of {}",
+            self.capacity()
+        );
+        Chunk {
+            memory: Rc::new(self.memory),
+            start: 0,
+            len: len as u32,
+        }
+    }
+
+    /// Cuts the memory itself down to the pages that `len` bytes need, because the disk is given whole
+    /// buffers only. There is no way back, so cut memory is not pooled.
+    pub(crate) fn trim(&mut self, len: usize) {
+        let len = align_up(len);
+        if len < self.capacity() {
+            self.buffer_mut().trim_to_size(len);
+        }
+    }
+
+    fn buffer_mut(&mut self) -> &mut DmaBuffer {
+        match &mut self.memory.store {
+            Store::Own(buffer) => Rc::get_mut(buffer).expect("a chunk being written has one owner"),
+            Store::Read(_) => unreachable!("what was read is never written"),
+        }
+    }
+}
+
+impl fmt::Debug for ChunkMut {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ChunkMut")
+            .field("capacity", &self.capacity())
+            .finish()
+    }
+}
+
+/// A range of frozen memory. Cloning and slicing share it; the last one gives it back.
+#[derive(Clone)]
+pub struct Chunk {
+    memory: Rc<Memory>,
+    start: u32,
+    len: u32,
+}
+
+impl Chunk {
+    /// What a read from the disk brought, as it lies.
+    pub(crate) fn from_read(result: ReadResult) -> Self {
+        let len = result.len();
+        hold(len);
+        Self {
+            memory: Rc::new(Memory {
+                store: Store::Read(result),
+                held: len,
+            }),
+            start: 0,
+            len: len as u32,
+        }
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        let start = self.start as usize;
+        &self.memory.bytes()[start..start + self.len as usize]
+    }
+
+    /// How many bytes.
+    pub const fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// A part of it, sharing the memory.
+    ///
+    /// # Panics
+    /// If the range reaches beyond the chunk.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "{range:?} of {} bytes",
+            self.len
+        );
+        Self {
+            memory: self.memory.clone(),
+            start: self.start + range.start as u32,
+            len: (range.end - range.start) as u32,
+        }
+    }
+
+    /// The whole buffer behind this chunk, for a write that borrows it; its length is a multiple of the
+    /// alignment.
+    pub(crate) fn buffer(&self) -> &Rc<DmaBuffer> {
+        match &self.memory.store {
+            Store::Own(buffer) => buffer,
+            Store::Read(_) => unreachable!("what was read is never written"),
+        }
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Chunk")
+            .field("start", &self.start)
+            .field("len", &self.len)
+            .finish()
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+/// The memory behind chunks; counted while it lives.
+struct Memory {
+    store: Store,
+    held: usize,
+}
+
+enum Store {
+    Own(Rc<DmaBuffer>),
+    Read(ReadResult),
+}
+
+impl Memory {
+    fn bytes(&self) -> &[u8] {
+        match &self.store {
+            Store::Own(buffer) => buffer.as_bytes(),
+            Store::Read(result) => result,
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // A thread that ends has no pool any more: then the memory is simply freed.
+        let _ = POOL.try_with(|pool| {
+            let mut pool = pool.borrow_mut();
+            pool.held_bytes -= self.held;
+            let Store::Own(buffer) = &self.store else {
+                return;
+            };
+            // A write that was given up may still be in the kernel's hands and holds its own count; cut
+            // memory would come back under the name of a smaller size and never be whole again.
+            if Rc::strong_count(buffer) > 1 || buffer.len() != self.held {
+                return;
+            }
+            if let Some((list, max)) = pool.list(buffer.len())
+                && list.len() < max
+            {
+                list.push(buffer.clone());
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each test thread has a pool of its own, so the counts are exact.
+    #[test]
+    fn memory_comes_back_at_the_last_drop() {
+        let mut chunk = ChunkMut::new(ChunkSize::Small);
+        assert_eq!(chunk.as_slice().as_ptr() as usize % ALIGNMENT, 0);
+        assert_eq!(held_bytes(), 8192);
+        chunk.as_mut_slice()[..5].copy_from_slice(b"hello");
+        let address = chunk.as_slice().as_ptr();
+        let chunk = chunk.freeze(5);
+        let tail = chunk.slice(1..5).slice(1..3);
+        assert_eq!(chunk.as_slice(), b"hello");
+        drop(chunk);
+        assert_eq!((held_bytes(), pooled_bytes()), (8192, 0));
+        assert_eq!(tail.as_slice(), b"ll");
+        drop(tail);
+        assert_eq!((held_bytes(), pooled_bytes()), (0, 8192));
+        assert_eq!(ChunkMut::new(ChunkSize::Small).as_slice().as_ptr(), address);
+    }
+
+    #[test]
+    fn pool_keeps_no_more_than_its_bound() {
+        let chunks: Vec<_> = (0..POOLED_LARGE_MAX + 3)
+            .map(|_| ChunkMut::new(ChunkSize::Large))
+            .collect();
+        drop(chunks);
+        assert_eq!(held_bytes(), 0);
+        assert_eq!(pooled_bytes(), POOLED_LARGE_MAX * ChunkSize::Large.bytes());
+    }
+
+    #[test]
+    fn odd_lengths_are_whole_pages_and_are_not_pooled() {
+        assert_eq!(ChunkMut::with_len(1).capacity(), ALIGNMENT);
+        assert_eq!(ChunkMut::with_len(20_000).capacity(), 5 * ALIGNMENT);
+        assert_eq!(ChunkMut::with_len(60_000).capacity(), 15 * ALIGNMENT);
+        assert_eq!(pooled_bytes(), 0);
+        assert!(
+            ChunkMut::with_len(20_000)
+                .as_slice()
+                .iter()
+                .all(|&byte| byte == 0)
+        );
+    }
+
+    #[test]
+    fn trimmed_memory_is_counted_in_full_and_not_pooled() {
+        let mut chunk = ChunkMut::new(ChunkSize::Large);
+        chunk.trim(5000);
+        assert_eq!(chunk.capacity(), 8192);
+        assert_eq!(held_bytes(), 65536);
+        let chunk = chunk.freeze(5000);
+        assert_eq!(chunk.buffer().len(), 8192);
+        drop(chunk);
+        assert_eq!((held_bytes(), pooled_bytes()), (0, 0));
+    }
+}

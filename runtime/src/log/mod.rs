@@ -1,1 +1,485 @@
-//! To be written.
+//! The append-only log with group commit: its names, its handle and what can go wrong.
+//!
+//! A record is a kind, an id and bytes; what they mean is not known here. Many records are made durable
+//! by one write and one sync, and each appender is told when its own is; after a start every record that
+//! was promised is handed back in log order.
+//!
+//! Decisions (`record`: the format, `batch`: packing, `recover`: reading what a crash left) are pure and
+//! work on bytes; `commit`, `segment`, `open` and `disk` await and decide nothing about content.
+//!
+//! A `Log` lives on one shard, from `open` until `close`: one writer, no lock.
+
+#![allow(dead_code)]
+
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::buffer::{Chunk, ChunkMut};
+
+/// Bytes at the start of a message's first chunk that the caller leaves free: the headers of its batch
+/// and of its record are written there.
+pub const ROOM: usize = 80;
+
+/// How much of a record's payload is handed out at recovery; what has to be known then stands in front.
+pub const HEAD_LEN_MAX: usize = 1024 * 1024;
+
+/// How a log is laid out and when it commits.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The directory in which `log-<number>` is made.
+    pub directory: PathBuf,
+    /// The log's number. Logs of one directory have different ones.
+    pub log: u16,
+    /// Bytes of a segment, a multiple of 4096; the longest record is a little shorter.
+    pub segment_len: u32,
+    /// Bytes of a segment that is made while somebody waits (the first start), so that this is instant.
+    pub first_segment_len: u32,
+    /// Bytes of copied records that go into one write.
+    pub batch_len_max: u32,
+    /// Payloads up to this length are copied into the shared batch, longer ones are written from the
+    /// memory they lie in.
+    pub copy_max: u32,
+    /// How long a lazy record waits for company.
+    pub lazy_commit_ms: u64,
+    /// Free bytes of the file system that are never used up by new segments.
+    pub min_free_space: u64,
+    /// Bytes of the last segment kept for `append_copied` while no further segment can be made.
+    pub reserve_len: u32,
+    /// Batches written and synced at the same time.
+    pub in_flight_max: usize,
+    /// Different at each start (random): it makes the records of a reused segment recognisable.
+    pub seed: u64,
+}
+
+impl Options {
+    /// The defaults, with a random seed.
+    pub fn new(directory: impl Into<PathBuf>, log: u16) -> Self {
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).expect("the kernel has random bytes");
+        Self {
+            directory: directory.into(),
+            log,
+            segment_len: 64 << 20,
+            first_segment_len: 1 << 20,
+            batch_len_max: 256 << 10,
+            copy_max: 32 << 10,
+            lazy_commit_ms: 20,
+            min_free_space: 64 << 20,
+            reserve_len: 1 << 20,
+            in_flight_max: 2,
+            seed: u64::from_le_bytes(seed),
+        }
+    }
+}
+
+/// Where a record lies; `len` is that of its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The segment's number; a number is never used twice.
+    pub segment: u32,
+    /// Bytes from the segment's start to the record's header.
+    pub offset: u32,
+    /// Bytes of payload.
+    pub len: u32,
+}
+
+/// Whether somebody waits for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Commit as soon as possible.
+    Now,
+    /// Ride along with the next commit, or wait `lazy_commit_ms` for one.
+    Lazy,
+}
+
+/// What `committed` promises about a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Nothing yet: it is in memory.
+    Memory,
+    /// The device has it; a power cut may lose it.
+    Write,
+    /// It is on stable storage.
+    Fsync,
+}
+
+/// A record's label: everything but its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The caller's kind; 0 and 255 are the log's own.
+    pub kind: u8,
+    /// The caller's id.
+    pub id: u64,
+    /// Whether somebody waits for it.
+    pub urgency: Urgency,
+    /// What the commit promises.
+    pub durability: Durability,
+}
+
+impl Label {
+    /// A record somebody waits for, made durable by fsync.
+    pub const fn now(kind: u8, id: u64) -> Self {
+        Self {
+            kind,
+            id,
+            urgency: Urgency::Now,
+            durability: Durability::Fsync,
+        }
+    }
+
+    /// A record that rides along with the next commit.
+    pub const fn lazy(kind: u8, id: u64) -> Self {
+        Self {
+            kind,
+            id,
+            urgency: Urgency::Lazy,
+            durability: Durability::Fsync,
+        }
+    }
+}
+
+/// A payload that lies in chunks and is to be written: the first chunk has [`ROOM`] bytes free in front,
+/// every chunk but the last is full.
+#[derive(Debug)]
+pub struct Message {
+    first: ChunkMut,
+    further: Vec<ChunkMut>,
+    len: usize,
+}
+
+impl Message {
+    /// A payload of `len` bytes that starts at [`ROOM`] in `first` and goes on in `further`.
+    ///
+    /// # Panics
+    /// If the chunks do not hold exactly such a payload.
+    pub fn new(first: ChunkMut, further: Vec<ChunkMut>, len: usize) -> Self {
+        let full: usize = further.iter().map(ChunkMut::capacity).sum::<usize>() + first.capacity();
+        let last = further.last().unwrap_or(&first).capacity();
+        assert!(
+            ROOM + len <= full && ROOM + len > full - last,
+            "{len} bytes in chunks of {full}"
+        );
+        Self {
+            first,
+            further,
+            len,
+        }
+    }
+}
+
+/// The bytes of a record in chunks that can be sent as they are.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    first: Chunk,
+    further: Vec<Chunk>,
+    len: usize,
+}
+
+impl Payload {
+    /// All bytes.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The chunks in order.
+    pub fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        std::iter::once(&self.first).chain(&self.further)
+    }
+
+    /// The bytes from `start` on, chunk by chunk, without copying.
+    pub fn chunks_from(&self, start: usize) -> impl Iterator<Item = Chunk> {
+        let mut skip = start;
+        self.chunks().filter_map(move |chunk| {
+            let from = skip.min(chunk.len());
+            skip -= from;
+            (from < chunk.len()).then(|| chunk.slice(from..chunk.len()))
+        })
+    }
+
+    /// The first chunk's bytes: the head of the payload, when it is known to fit there.
+    pub fn head(&self) -> &[u8] {
+        self.first.as_slice()
+    }
+}
+
+/// A record that was taken into the log; its commit is still to be awaited.
+#[derive(Debug)]
+pub struct Appended {
+    /// Where it will lie.
+    pub position: Position,
+    /// What to hand to [`Log::committed`].
+    pub ticket: Ticket,
+}
+
+/// As [`Appended`], with the very memory that is being written.
+#[derive(Debug)]
+pub struct Stored {
+    /// Where it will lie.
+    pub position: Position,
+    /// What to hand to [`Log::committed`].
+    pub ticket: Ticket,
+    /// The bytes, to be sent from.
+    pub payload: Payload,
+}
+
+/// A record as it is found at recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordView<'a> {
+    /// The caller's kind.
+    pub kind: u8,
+    /// The caller's id.
+    pub id: u64,
+    /// Where it lies; `position.len` is the whole payload's length.
+    pub position: Position,
+    /// The payload's first [`HEAD_LEN_MAX`] bytes, all of them when it is not longer.
+    pub head: &'a [u8],
+}
+
+/// A record read back.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The caller's kind.
+    pub kind: u8,
+    /// The caller's id.
+    pub id: u64,
+    /// The bytes.
+    pub payload: Payload,
+}
+
+/// What `open` found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Segments that held records.
+    pub segment_count: usize,
+    /// Records handed out.
+    pub record_count: u64,
+    /// The highest id among them.
+    pub highest_id: Option<u64>,
+    /// Ends that a crash left half written: nothing of them was ever promised.
+    pub torn: Vec<Damage>,
+    /// Damaged ranges in the middle of promised records, kept in files beside the segments.
+    pub quarantined: Vec<Damage>,
+}
+
+/// A range of a segment that could not be read as records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment's number.
+    pub segment: u32,
+    /// Where it starts.
+    pub offset: u32,
+    /// How many bytes.
+    pub len: u32,
+    /// Where its bytes are kept, when they are.
+    pub file: Option<PathBuf>,
+}
+
+/// The log's extent on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segments {
+    /// The oldest segment in use.
+    pub oldest: u32,
+    /// The one being written.
+    pub newest: u32,
+    /// How many are in use.
+    pub count: usize,
+    /// Their bytes on disk, spare ones not counted.
+    pub bytes: u64,
+}
+
+/// Why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// A call to the system failed.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Written by a later version of this program.
+    #[error("{}: written in log format {found}, this program reads up to {supported}", path.display())]
+    NewerVersion {
+        /// The segment.
+        path: PathBuf,
+        /// Its format.
+        found: u16,
+        /// Ours.
+        supported: u16,
+    },
+    /// A segment of another log.
+    #[error("{}: belongs to log {found}, not to log {expected}", path.display())]
+    Foreign {
+        /// The segment.
+        path: PathBuf,
+        /// The log named in it.
+        found: u16,
+        /// The log being opened.
+        expected: u16,
+    },
+    /// An option that cannot work.
+    #[error("log option {name} is {value}: {reason}")]
+    Option {
+        /// Its name.
+        name: &'static str,
+        /// What was given.
+        value: u64,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+/// Why a record was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// No segment has room and none can be made.
+    #[error("the disk has no room for another segment")]
+    Full,
+    /// No segment has room yet; one is being made: await [`Log::room`] and try again.
+    #[error("the next segment is still being made")]
+    Preparing,
+    /// Longer than a segment holds.
+    #[error("the record is longer than a segment holds")]
+    TooLong,
+    /// The log was closed.
+    #[error("the log is closed")]
+    Closed,
+}
+
+/// A record was taken and could not be made durable. It may or may not be found at the next start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("writing the log failed (system error {errno})")]
+pub struct CommitError {
+    /// The system's error number, 0 when it is not known.
+    pub errno: i32,
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Its segment was freed, or there never was such a record.
+    #[error("segment {} is no longer in the log", .0.segment)]
+    Gone(Position),
+    /// What lies there is not what was written.
+    #[error("the record at {} in segment {} is damaged", .0.offset, .0.segment)]
+    Damaged(Position),
+    /// Its commit failed.
+    #[error("the record was never written: {0}")]
+    NotCommitted(#[from] CommitError),
+    /// A call to the system failed.
+    #[error("reading segment {}: {source}", position.segment)]
+    Io {
+        /// Which record.
+        position: Position,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// A claim to hear of a commit.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    _batch: Rc<()>,
+}
+
+/// The log's handle. Clones are the same log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    _inner: Rc<()>,
+}
+
+impl Log {
+    /// Opens or makes the log, and hands out every record in log order.
+    ///
+    /// # Errors
+    /// If the directory cannot be used, or was written by a newer version.
+    pub async fn open(
+        _options: Options,
+        _each: &mut dyn FnMut(RecordView<'_>),
+    ) -> Result<(Self, Report), LogError> {
+        unimplemented!()
+    }
+
+    /// Takes a record into the batch being filled, copying its parts.
+    ///
+    /// # Errors
+    /// If there is no room, see [`AppendError`].
+    pub fn append_copied(&self, _label: Label, _parts: &[&[u8]]) -> Result<Appended, AppendError> {
+        unimplemented!()
+    }
+
+    /// Takes a record that lies in chunks; long ones are written from there.
+    ///
+    /// # Errors
+    /// If there is no room, see [`AppendError`]; await [`Log::room`] before, and the only error left is a
+    /// full disk.
+    pub fn append_chunks(&self, _label: Label, _message: Message) -> Result<Stored, AppendError> {
+        unimplemented!()
+    }
+
+    /// Waits until a payload of `len` bytes has room: at once but for rare moments. An append of that
+    /// length right after it (no await between) is not told [`AppendError::Preparing`].
+    ///
+    /// # Errors
+    /// If the disk is full, the payload too long, or the log closed.
+    pub async fn room(&self, _len: usize) -> Result<(), AppendError> {
+        unimplemented!()
+    }
+
+    /// Whether new content should be taken: not while no further segment can be made.
+    pub fn available(&self) -> bool {
+        unimplemented!()
+    }
+
+    /// Waits until the record behind the ticket, and all before it, are as durable as its label asks.
+    ///
+    /// # Errors
+    /// If writing or syncing failed.
+    pub async fn committed(&self, _ticket: Ticket) -> Result<(), CommitError> {
+        unimplemented!()
+    }
+
+    /// Reads a record back and checks it, after its commit if that is still under way.
+    ///
+    /// # Errors
+    /// If it is gone, damaged or cannot be read.
+    pub async fn read(&self, _position: Position) -> Result<Record, ReadError> {
+        unimplemented!()
+    }
+
+    /// The segments in use.
+    pub fn segments(&self) -> Segments {
+        unimplemented!()
+    }
+
+    /// Gives up the oldest segment, to be written anew, and returns its number; `None` if it is the one
+    /// being written. Everything in it that still matters must have been appended again and committed.
+    pub fn free_oldest(&self) -> Option<u32> {
+        unimplemented!()
+    }
+
+    /// Ends the segment being written and goes on in the next.
+    ///
+    /// # Errors
+    /// If no next segment is ready.
+    pub fn seal(&self) -> Result<(), AppendError> {
+        unimplemented!()
+    }
+
+    /// Commits what was taken, takes nothing more, and waits until the disk is at rest.
+    pub async fn close(&self) {
+        unimplemented!()
+    }
+}
