@@ -1,0 +1,81 @@
+//! What a client is set to: built once, lent to each session. Which peer it talks to, and what a
+//! peer is worth, is not known here.
+
+use alloc::string::String;
+use core::time::Duration;
+
+/// How a client behaves. `new`, then change fields.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The name behind EHLO: a domain or an address literal.
+    pub hostname: String,
+    /// How long a peer may take.
+    pub timeouts: Timeouts,
+    /// Send several commands at once where PIPELINING is offered.
+    pub pipelining: bool,
+    /// Send by BDAT where CHUNKING is offered.
+    pub chunking: bool,
+    /// Octets of a body that may follow BDAT at once, before the recipients are answered for.
+    pub at_once_max: u64,
+    /// The same when this connection has already taken a message.
+    pub at_once_proven_max: u64,
+}
+
+impl Config {
+    /// The defaults, under this name.
+    ///
+    /// # Panics
+    /// If the name is empty or holds anything but visible ASCII: it would break the dialogue.
+    #[must_use]
+    pub fn new(hostname: &str) -> Self {
+        assert!(
+            !hostname.is_empty() && hostname.bytes().all(|octet| octet.is_ascii_graphic()),
+            "a client's name is visible ASCII"
+        );
+        Self {
+            hostname: hostname.into(),
+            timeouts: Timeouts::default(),
+            pipelining: true,
+            chunking: true,
+            at_once_max: 64 * 1024,
+            at_once_proven_max: 1024 * 1024,
+        }
+    }
+}
+
+/// How long a peer may take for each answer, from the moment it is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// For the greeting.
+    pub greeting: Duration,
+    /// For EHLO, HELO and STARTTLS.
+    pub ehlo: Duration,
+    /// For MAIL and RSET.
+    pub mail: Duration,
+    /// For each RCPT.
+    pub recipient: Duration,
+    /// For DATA.
+    pub data: Duration,
+    /// For the end of the content.
+    pub data_dot: Duration,
+    /// For QUIT, whose answer hardly matters.
+    pub quit: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        //= RFC 5321 section 4.5.3.2: 5 minutes for MAIL and RCPT, 2 for DATA, 10 for the end of the data;
+        //= RFC 5321 section 4.5.3.2.1: 5 for the greeting, cut to one here: a host so slow is tried again later
+        Self {
+            greeting: Duration::from_secs(60),
+            ehlo: Duration::from_secs(300),
+            mail: Duration::from_secs(300),
+            recipient: Duration::from_secs(300),
+            data: Duration::from_secs(120),
+            data_dot: Duration::from_secs(600),
+            quit: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What goes into a client's session and what comes out: the envelope, the events, and the words
+//! for what went wrong. No state lives here.
+
+use crate::address::ReversePath;
+use crate::command::{BodyKind, Recipient};
+use crate::extension::Extensions;
+use crate::reply::parse::Answer;
+use crate::reply::{Class, Status};
+
+/// What one transaction has to say before its content.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Envelope<'e> {
+    /// Where failures are reported to.
+    pub from: ReversePath<'e>,
+    /// Where the message shall go: one at least.
+    pub recipients: &'e [Recipient<'e>],
+    /// Octets of content, exactly, if known: without it there is no BDAT and no SIZE.
+    pub size: Option<u64>,
+    /// What the content's lines hold.
+    pub body: BodyKind,
+    /// The header fields hold UTF-8, so the message can go nowhere without SMTPUTF8. (That an
+    /// address does, the session sees for itself.)
+    pub smtputf8: bool,
+    /// A line of the content may start with a dot; `false` spares the search for them.
+    pub leading_dots: bool,
+}
+
+impl<'e> Envelope<'e> {
+    /// From here to there, with content of unknown size that is plain ASCII and may hold leading dots.
+    #[must_use]
+    pub const fn new(from: ReversePath<'e>, recipients: &'e [Recipient<'e>]) -> Self {
+        Self {
+            from,
+            recipients,
+            size: None,
+            body: BodyKind::SevenBit,
+            smtputf8: false,
+            leading_dots: true,
+        }
+    }
+}
+
+/// What is to be done when [`super::Session::write`] has written what it could.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Next {
+    /// Call `receive`.
+    Wait,
+    /// Send what was written and then the content by `segments`, in one write if you can; then call `end_body`.
+    Body,
+}
+
+/// What happened. It borrows the input, never the session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event<'i> {
+    /// Nothing complete is left: send what was written, read, and call again.
+    NeedInput,
+    /// The peer has introduced itself: `begin` a transaction (or `start_tls` first).
+    Ready(Extensions),
+    /// Send what was written (nothing), shake hands, then call `tls_established`.
+    Handshake,
+    /// STARTTLS was refused; the dialogue goes on in clear text.
+    TlsRefused(Answer<'i>),
+    /// How MAIL was answered. If not positively, `Over` follows.
+    Mail(Answer<'i>),
+    /// How the recipient of this index was answered.
+    Recipient(u16, Answer<'i>),
+    /// The peer waits for the content. `write` says [`Next::Body`] until it was sent.
+    SendBody,
+    /// The end of a transaction: how the message as a whole was answered, be it at DATA or after
+    /// the content. It holds for all recipients that had a positive answer before.
+    Sent(Answer<'i>),
+    /// The end of a transaction that sent no content: the sender was refused, or every recipient,
+    /// as earlier events have told, or `reset` was called.
+    Over,
+    /// The end of a transaction: this peer cannot be given the message. Nothing of it was sent.
+    Unsendable(Unsendable),
+    /// The end of a transaction: it was refused while its content was still being sent, as `Sent`
+    /// would have told. The connection is of no more use: hang up.
+    Refused(Answer<'i>),
+    /// The end of the connection: a 421, the answer to QUIT, or a refusal at greeting or EHLO.
+    /// Send what was written, and hang up.
+    Close(Answer<'i>),
+    /// The end of the connection: the peer does not speak SMTP, or not in time. These are the
+    /// bytes that showed it. Hang up.
+    Broken(Violation, &'i [u8]),
+    /// The end of the connection was told before.
+    Closed,
+}
+
+/// Why a peer cannot be given a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Unsendable {
+    /// It is larger than the peer's SIZE.
+    TooLarge,
+    /// It holds octets above 127, and the peer has no 8BITMIME.
+    EightBit,
+    /// It needs SMTPUTF8, and the peer has none.
+    Utf8,
+}
+
+impl Unsendable {
+    /// The enhanced status that says the same in a report.
+    #[must_use]
+    pub const fn status(self) -> Status {
+        match self {
+            //= RFC 3463 section 3.4: X.3.4 says that a message is larger than the receiver takes
+            Self::TooLarge => Status::new(Class::Permanent, 3, 4),
+            //= RFC 3463 section 3.7: X.6.3 says that content must be converted and cannot be
+            Self::EightBit => Status::new(Class::Permanent, 6, 3),
+            //= RFC 6531 section 3.2: X.6.7 says that an address needs SMTPUTF8
+            Self::Utf8 => Status::new(Class::Permanent, 6, 7),
+        }
+    }
+}
+
+/// What a peer did that makes the rest of a dialogue meaningless.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Violation {
+    /// A line that is no reply.
+    Malformed,
+    /// The lines of one reply have different codes.
+    CodesDiffer,
+    /// A reply of too many lines or octets.
+    TooLong,
+    /// A reply that nobody asked for.
+    Unasked,
+    /// A reply that this command cannot have.
+    Unexpected(Step),
+    /// No reply in time.
+    Silent(Step),
+    /// Clear text behind the answer to STARTTLS.
+    BytesBehindStartTls,
+}
+
+/// Where in a dialogue something was waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Step {
+    /// The greeting.
+    Greeting,
+    /// EHLO or HELO.
+    Hello,
+    /// STARTTLS.
+    StartTls,
+    /// RSET.
+    Reset,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Recipient,
+    /// DATA.
+    Data,
+    /// The end of the content.
+    EndOfData,
+    /// QUIT.
+    Quit,
+}
+
+/// What became of a transaction when its connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Fate {
+    /// Its content was not sent whole, or the peer said 421: whoever was not refused can be tried
+    /// again at once, and no second copy will come of it.
+    Unsent,
+    /// Its content was sent to its end, and no answer came: the peer may have it, or not.
+    InDoubt,
+    /// Everything that was asked was answered: events have told.
+    Answered,
+}
