@@ -1,1 +1,620 @@
-//! To be written.
+//! From the configuration as typed to the configuration as meant, or to the first error. Pure.
+//!
+//! Every default and every bound stands here. An error points at the value; of two values that
+//! contradict each other, at the one that would usually be changed.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::file::{self, Given, Interval, Number, Size};
+use super::units::{parse_duration, parse_size, show_duration, show_size};
+use super::{
+    Config, ConfigError, Delivery, Dns, Events, LineEndings, Listener, Network, Pattern, Queue,
+    Relay, Route, Routes, Spool, Surroundings, Via,
+};
+
+/// The ids of messages have room for 1,024 logs, and a server may inherit those of a larger one.
+const SHARDS_MAX: i64 = 256;
+
+/// Records refer to the recipients of a batch by the bits of a `u128`, and a hundred of them is
+/// what every peer has to take.
+//= RFC 5321 section 4.5.3.1.8: a server takes at least 100 recipients
+const BATCH_MAX: i64 = 100;
+
+const SEGMENT_SIZE: u64 = 64 << 20;
+const SEGMENT_SIZE_MIN: u64 = 64 << 10;
+/// Positions in a segment are 32 bits wide.
+const SEGMENT_SIZE_MAX: u64 = 2 << 30;
+const SEGMENT_ALIGN: u64 = 4096;
+/// Headers, sender and index beside a message in its segment.
+const RECORD_OVERHEAD: u64 = 16 << 10;
+/// The longest path and its length.
+const RECIPIENT_LEN_MAX: u64 = 320;
+
+const MIN_FREE_SPACE: u64 = 1 << 30;
+const MEMORY_BUDGET: u64 = 512 << 20;
+const MESSAGE_SIZE: u64 = 50 << 20;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The mailbox of whoever runs the machine, if none is given.
+const LOOPBACK_LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2525);
+const DNS_PORT: u16 = 53;
+
+/// Whether `text` is a host name: labels of letters, digits and inner hyphens.
+//= RFC 5321 section 4.1.2: a domain is made of sub-domains of letters, digits and hyphens
+pub(super) fn is_hostname(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Checks a whole file.
+pub(super) fn check(
+    path: &Path,
+    text: &str,
+    file: &file::File,
+    surroundings: &Surroundings,
+) -> Result<Config, ConfigError> {
+    Check { path, text }.config(file, surroundings)
+}
+
+/// The text that errors point into.
+struct Check<'t> {
+    path: &'t Path,
+    text: &'t str,
+}
+
+type Checked<T> = Result<T, ConfigError>;
+
+impl Check<'_> {
+    fn config(&self, file: &file::File, surroundings: &Surroundings) -> Checked<Config> {
+        let machine = Some(&*surroundings.hostname).filter(|name| is_hostname(name));
+        let hostname = self.hostname(&file.hostname, machine.unwrap_or("localhost"))?;
+        let data_dir = self.path(&file.data_dir, || PathBuf::from("mailrail-data"))?;
+        let cores = u32::try_from(surroundings.cores.clamp(1, 256)).unwrap_or(1);
+        let shards = self.number(&file.shards, cores, 1..=SHARDS_MAX)? as usize;
+        let listeners = self.listeners(file.listener.as_deref())?;
+        let postmaster = self.postmaster(&file.postmaster, &hostname)?;
+        let relay = self.relay(&file.relay)?;
+        let routes = self.routes(file.route.as_deref(), &listeners)?;
+        let dns = self.dns(&file.dns, &surroundings.resolv_conf)?;
+        let queue = self.queue(&file.queue)?;
+        let delivery = self.delivery(&file.delivery, &hostname)?;
+        let spool = self.spool(file, shards, &listeners)?;
+        let events = Events {
+            path: self.path(&file.events.path, || {
+                data_dir.join("log").join("events.jsonl")
+            })?,
+        };
+        let stop_timeout = self.interval(&file.stop_timeout, Duration::from_secs(30))?;
+        Ok(Config {
+            path: Some(self.path.into()),
+            hostname,
+            data_dir,
+            shards,
+            listeners,
+            relay,
+            routes,
+            dns,
+            queue,
+            delivery,
+            spool,
+            events,
+            stop_timeout,
+            postmaster,
+        })
+    }
+
+    fn listeners(&self, given: Option<&[Spanned<file::Listener>]>) -> Checked<Vec<Listener>> {
+        let Some(given) = given else {
+            return Ok(vec![
+                self.listener(&file::Listener::default(), LOOPBACK_LISTENER)?,
+            ]);
+        };
+        let mut listeners: Vec<Listener> = Vec::with_capacity(given.len());
+        for table in given {
+            let listener = table.get_ref();
+            let Some(address) = &listener.address else {
+                let what = "is missing; write for example address = \"127.0.0.1:2525\"".to_owned();
+                return Err(self.lacks(table.span(), "listener.address", what));
+            };
+            let parsed = self.listen_address(address)?;
+            if listeners.iter().any(|listener| listener.address == parsed) {
+                let what =
+                    format!("\"{parsed}\" has a listener already; give each its own address");
+                return Err(self.at(address.span(), what));
+            }
+            listeners.push(self.listener(listener, parsed)?);
+        }
+        Ok(listeners)
+    }
+
+    fn listen_address(&self, given: &Spanned<String>) -> Checked<SocketAddr> {
+        const FORM: &str = "write it like \"127.0.0.1:2525\", \"0.0.0.0:25\" or \"[::]:25\"";
+        let text = given.get_ref();
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() > 0 => Ok(address),
+            Ok(_) => Err(self.at(
+                given.span(),
+                format!("\"{text}\" has port 0; give one from 1 to 65535"),
+            )),
+            Err(_) => Err(self.at(
+                given.span(),
+                format!("\"{text}\" is no address with a port; {FORM}"),
+            )),
+        }
+    }
+
+    fn listener(&self, given: &file::Listener, address: SocketAddr) -> Checked<Listener> {
+        let many = 1..=1_000_000;
+        Ok(Listener {
+            address,
+            max_connections: self.number(&given.max_connections, 32_768, many.clone())?,
+            max_messages_per_connection: self.number(
+                &given.max_messages_per_connection,
+                10_000,
+                1..=1_000_000_000,
+            )?,
+            max_recipients_per_message: self.number(
+                &given.max_recipients_per_message,
+                1024,
+                //= RFC 5321 section 4.5.3.1.8: a server takes at least 100 recipients
+                100..=32_768,
+            )?,
+            max_message_size: self.size(
+                &given.max_message_size,
+                MESSAGE_SIZE,
+                //= RFC 5321 section 4.5.3.1.7: a server takes messages of at least 64K octets
+                64 << 10..=1 << 30,
+            )?,
+            client_timeout: self.interval(&given.client_timeout, 5 * MINUTE)?,
+            invalid_line_endings: match &given.invalid_line_endings {
+                Some(text) if text.get_ref() != "Deny" => {
+                    let what = format!(
+                        "\"{}\" is not possible: a bare CR or LF is always refused; \
+                         write \"Deny\" or leave it out",
+                        text.get_ref()
+                    );
+                    return Err(self.at(text.span(), what));
+                }
+                _ => LineEndings::Deny,
+            },
+        })
+    }
+
+    fn relay(&self, given: &file::Relay) -> Checked<Relay> {
+        let hosts = self.networks(given.hosts.as_deref(), &["127.0.0.0/8", "::1"])?;
+        let open = hosts.iter().position(Network::is_everything);
+        if let (Some(place), Some(given)) = (open, &given.hosts) {
+            let what = format!(
+                "\"{}\" would make this an open relay for the whole net; \
+                 name the networks that may send",
+                given[place].get_ref()
+            );
+            return Err(self.at(given[place].span(), what));
+        }
+        Ok(Relay { hosts })
+    }
+
+    fn routes(
+        &self,
+        given: Option<&[Spanned<file::Route>]>,
+        listeners: &[Listener],
+    ) -> Checked<Routes> {
+        let mut routes: Vec<Route> = Vec::new();
+        for table in given.unwrap_or_default() {
+            let route = table.get_ref();
+            let Some(domain) = &route.domain else {
+                let what = "is missing; write for example domain = \"*\"".to_owned();
+                return Err(self.lacks(table.span(), "route.domain", what));
+            };
+            let Some(via) = &route.via else {
+                let what = "is missing; write for example via = [\"192.0.2.7:25\"]".to_owned();
+                return Err(self.lacks(table.span(), "route.via", what));
+            };
+            let pattern: Pattern = self.parsed(domain)?;
+            if routes.iter().any(|route| route.domain == pattern) {
+                let what = format!("\"{pattern}\" has a route already; put all hosts in one via");
+                return Err(self.at(domain.span(), what));
+            }
+            routes.push(Route {
+                domain: pattern,
+                via: self.via(via, listeners)?,
+                connection_limit: self.number(&route.connection_limit, 64, 1..=100_000)?,
+            });
+        }
+        Ok(Routes::new(routes))
+    }
+
+    fn via(&self, given: &Spanned<Vec<Spanned<String>>>, own: &[Listener]) -> Checked<Vec<Via>> {
+        if given.get_ref().is_empty() {
+            let what = "is empty; name at least one host, or leave the route out".to_owned();
+            return Err(self.at(given.span(), what));
+        }
+        let mut hosts = Vec::with_capacity(given.get_ref().len());
+        for host in given.get_ref() {
+            let via: Via = self.parsed(host)?;
+            if own
+                .iter()
+                .any(|listener| Via::from(listener.address) == via)
+            {
+                let what = format!("\"{via}\" is a listener of this server: mail would go round");
+                return Err(self.at(host.span(), what));
+            }
+            hosts.push(via);
+        }
+        Ok(hosts)
+    }
+
+    fn dns(&self, given: &file::Dns, resolv_conf: &str) -> Checked<Dns> {
+        let timeout = self.interval(&given.timeout, Duration::from_secs(5))?;
+        let Some(servers) = &given.servers else {
+            return Ok(Dns {
+                servers: name_servers(resolv_conf),
+                timeout,
+            });
+        };
+        if servers.get_ref().is_empty() {
+            let what = "is empty; name at least one, or leave it out for /etc/resolv.conf";
+            return Err(self.at(servers.span(), what.to_owned()));
+        }
+        let parse = |server: &Spanned<String>| {
+            let text = server.get_ref();
+            let bare = text
+                .parse::<IpAddr>()
+                .map(|address| SocketAddr::new(address, DNS_PORT));
+            text.parse::<SocketAddr>()
+                .or(bare)
+                .ok()
+                .filter(|server| server.port() > 0)
+                .ok_or_else(|| {
+                    let form = "write it like \"192.0.2.53\", \"127.0.0.1:5353\" or \"[::1]:53\"";
+                    self.at(
+                        server.span(),
+                        format!("\"{text}\" is no address of a resolver; {form}"),
+                    )
+                })
+        };
+        let servers = servers
+            .get_ref()
+            .iter()
+            .map(parse)
+            .collect::<Result<_, _>>()?;
+        Ok(Dns { servers, timeout })
+    }
+
+    fn queue(&self, given: &file::Queue) -> Checked<Queue> {
+        let retry_interval = self.interval(&given.retry_interval, 20 * MINUTE)?;
+        let max_age = self.interval(&given.max_age, 7 * DAY)?;
+        let max_retry_interval = match &given.max_retry_interval {
+            Some(_) => Some(self.interval(&given.max_retry_interval, MINUTE)?),
+            None => None,
+        };
+        let first = show_duration(retry_interval);
+        if let (Some(longest), Some(place)) = (max_retry_interval, &given.max_retry_interval)
+            && longest < retry_interval
+        {
+            let what = format!(
+                "\"{}\" is shorter than the first pause, retry_interval = \"{first}\"; \
+                 raise the one or lower the other",
+                show_duration(longest)
+            );
+            return Err(self.at(place.span(), what));
+        }
+        if max_age < retry_interval {
+            let place = given.max_age.as_ref().or(given.retry_interval.as_ref());
+            let what = format!(
+                "max_age = \"{}\" ends before the first pause, retry_interval = \"{first}\", is \
+                 over; raise the one or lower the other",
+                show_duration(max_age)
+            );
+            return Err(self.at(place.map_or(0..0, Spanned::span), what));
+        }
+        let max_ready = self.number(&given.max_ready, 1024, 1..=1_000_000)?;
+        Ok(Queue {
+            retry_interval,
+            max_retry_interval,
+            max_age,
+            max_ready,
+        })
+    }
+
+    fn delivery(&self, given: &file::Delivery, hostname: &str) -> Checked<Delivery> {
+        let prohibited = ["127.0.0.0/8", "::1", "0.0.0.0", "::"];
+        Ok(Delivery {
+            connection_limit: self.number(&given.connection_limit, 10, 1..=100_000)?,
+            max_deliveries_per_connection: self.number(
+                &given.max_deliveries_per_connection,
+                100,
+                1..=1_000_000_000,
+            )?,
+            max_recipients_per_batch: self.number(
+                &given.max_recipients_per_batch,
+                100,
+                1..=BATCH_MAX,
+            )?,
+            consecutive_connection_failures_before_delay: self.number(
+                &given.consecutive_connection_failures_before_delay,
+                100,
+                1..=1_000_000,
+            )?,
+            connect_timeout: self.interval(&given.connect_timeout, MINUTE)?,
+            banner_timeout: self.interval(&given.banner_timeout, MINUTE)?,
+            ehlo_timeout: self.interval(&given.ehlo_timeout, 5 * MINUTE)?,
+            mail_from_timeout: self.interval(&given.mail_from_timeout, 5 * MINUTE)?,
+            rcpt_to_timeout: self.interval(&given.rcpt_to_timeout, 5 * MINUTE)?,
+            data_timeout: self.interval(&given.data_timeout, 2 * MINUTE)?,
+            data_dot_timeout: self.interval(&given.data_dot_timeout, 10 * MINUTE)?,
+            idle_timeout: self.interval(&given.idle_timeout, MINUTE)?,
+            port: u16::try_from(self.number(&given.port, 25, 1..=65_535)?).unwrap_or(25),
+            prohibited_hosts: self.networks(given.prohibited_hosts.as_deref(), &prohibited)?,
+            source_address: match &given.source_address {
+                None => None,
+                Some(text) => match text.get_ref().parse() {
+                    Ok(address) => Some(address),
+                    Err(_) => {
+                        let what = format!(
+                            "\"{}\" is no address; write it like \"192.0.2.7\", without a port",
+                            text.get_ref()
+                        );
+                        return Err(self.at(text.span(), what));
+                    }
+                },
+            },
+            ehlo_domain: self.hostname(&given.ehlo_domain, hostname)?,
+        })
+    }
+
+    fn spool(&self, file: &file::File, shards: usize, listeners: &[Listener]) -> Checked<Spool> {
+        let given = &file.spool;
+        let range = SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX;
+        let segment_size = self.size(&given.segment_size, SEGMENT_SIZE, range)?;
+        if let (Some(place), true) = (&given.segment_size, segment_size % SEGMENT_ALIGN != 0) {
+            let what = format!(
+                "{} is no multiple of 4 KiB; the next one is {}",
+                show_size(segment_size),
+                show_size(segment_size.next_multiple_of(SEGMENT_ALIGN))
+            );
+            return Err(self.at(place.span(), what));
+        }
+        for (place, listener) in listeners.iter().enumerate() {
+            let recipients = u64::from(listener.max_recipients_per_message) * RECIPIENT_LEN_MAX;
+            let record = listener.max_message_size + recipients + RECORD_OVERHEAD;
+            if record > segment_size {
+                let listener = file.listener.as_ref().map(|given| given[place].get_ref());
+                let span = listener
+                    .and_then(|listener| listener.max_message_size.as_ref().map(Spanned::span))
+                    .or_else(|| given.segment_size.as_ref().map(Spanned::span));
+                let what = format!(
+                    "a message of max_message_size = \"{}\" with its recipients does not fit into \
+                     a segment of {}; raise spool.segment_size to {} or lower max_message_size",
+                    show_size(listeners[place].max_message_size),
+                    show_size(segment_size),
+                    show_size(record.next_multiple_of(1 << 20))
+                );
+                return Err(self.at(span.unwrap_or(0..0), what));
+            }
+        }
+        let two_segments = 2 * segment_size * shards as u64;
+        let min_free_space = MIN_FREE_SPACE.max(two_segments);
+        Ok(Spool {
+            segment_size,
+            min_free_space: self.size(&given.min_free_space, min_free_space, 0..=1 << 50)?,
+            memory_budget: self.size(&given.memory_budget, MEMORY_BUDGET, 1 << 20..=1 << 50)?,
+        })
+    }
+
+    fn hostname(&self, given: &Given<String>, default: &str) -> Checked<String> {
+        let Some(given) = given else {
+            return Ok(default.to_owned());
+        };
+        let text = given.get_ref();
+        if !is_hostname(text) {
+            let what = format!("\"{text}\" is no host name; write it like \"mx.example.com\"");
+            return Err(self.at(given.span(), what));
+        }
+        Ok(text.clone())
+    }
+
+    fn postmaster(&self, given: &Given<String>, hostname: &str) -> Checked<String> {
+        let Some(given) = given else {
+            return Ok(format!("postmaster@{hostname}"));
+        };
+        let text = given.get_ref();
+        let is_atom =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&byte);
+        let is_mailbox = text.rsplit_once('@').is_some_and(|(local, domain)| {
+            (1..=64).contains(&local.len()) && local.bytes().all(is_atom) && is_hostname(domain)
+        });
+        if !is_mailbox {
+            let what =
+                format!("\"{text}\" is no mailbox; write it like \"postmaster@example.com\"");
+            return Err(self.at(given.span(), what));
+        }
+        Ok(text.clone())
+    }
+
+    fn path(&self, given: &Given<String>, default: impl FnOnce() -> PathBuf) -> Checked<PathBuf> {
+        let Some(given) = given else {
+            return Ok(default());
+        };
+        if given.get_ref().is_empty() || given.get_ref().contains('\0') {
+            let what = "is no path; write it like \"/var/lib/mailrail\", or leave it out";
+            return Err(self.at(given.span(), what.to_owned()));
+        }
+        Ok(PathBuf::from(given.get_ref()))
+    }
+
+    fn networks(
+        &self,
+        given: Option<&[Spanned<String>]>,
+        default: &[&str],
+    ) -> Checked<Vec<Network>> {
+        match given {
+            Some(given) => given.iter().map(|network| self.parsed(network)).collect(),
+            None => Ok(default
+                .iter()
+                .map(|network| network.parse().expect("a default is a network"))
+                .collect()),
+        }
+    }
+
+    fn parsed<T>(&self, given: &Spanned<String>) -> Checked<T>
+    where
+        T: std::str::FromStr<Err = String>,
+    {
+        given
+            .get_ref()
+            .parse()
+            .map_err(|what| self.at(given.span(), what))
+    }
+
+    fn number(
+        &self,
+        given: &Given<Number>,
+        default: u32,
+        range: RangeInclusive<i64>,
+    ) -> Checked<u32> {
+        let Some(given) = given else {
+            return Ok(default);
+        };
+        let Number(number) = *given.get_ref();
+        match u32::try_from(number) {
+            Ok(checked) if range.contains(&number) => Ok(checked),
+            _ => {
+                let (low, high) = (range.start(), range.end());
+                let what = format!("{number} is out of range; give a number from {low} to {high}");
+                Err(self.at(given.span(), what))
+            }
+        }
+    }
+
+    fn size(&self, given: &Given<Size>, default: u64, range: RangeInclusive<u64>) -> Checked<u64> {
+        let Some(given) = given else {
+            return Ok(default);
+        };
+        let size = match given.get_ref() {
+            Size::Bytes(bytes) => *bytes,
+            Size::Text(text) => parse_size(text).map_err(|what| self.at(given.span(), what))?,
+        };
+        if range.contains(&size) {
+            return Ok(size);
+        }
+        let what = format!(
+            "{} is out of range; give a size from {} to {}",
+            show_size(size),
+            show_size(*range.start()),
+            show_size(*range.end())
+        );
+        Err(self.at(given.span(), what))
+    }
+
+    /// A duration longer than zero: a limit of zero would time out everything.
+    fn interval(&self, given: &Given<Interval>, default: Duration) -> Checked<Duration> {
+        let Some(given) = given else {
+            return Ok(default);
+        };
+        let Interval(text) = given.get_ref();
+        let duration = parse_duration(text).map_err(|what| self.at(given.span(), what))?;
+        if duration.is_zero() {
+            let default = show_duration(default);
+            let what = format!("\"{text}\" is no time at all; the default is \"{default}\"");
+            return Err(self.at(given.span(), what));
+        }
+        Ok(duration)
+    }
+
+    fn at(&self, span: Range<usize>, what: String) -> ConfigError {
+        ConfigError::at(self.path, self.text, span, what)
+    }
+
+    fn lacks(&self, span: Range<usize>, key: &str, what: String) -> ConfigError {
+        ConfigError::lacks(self.path, self.text, span, key, what)
+    }
+}
+
+/// The `nameserver` lines; the resolver of this machine if there is none.
+fn name_servers(resolv_conf: &str) -> Vec<SocketAddr> {
+    let servers: Vec<SocketAddr> = resolv_conf
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            (words.next() == Some("nameserver")).then(|| words.next())?
+        })
+        .filter_map(|word| word.parse::<IpAddr>().ok())
+        .map(|address| SocketAddr::new(address, DNS_PORT))
+        .collect();
+    if servers.is_empty() {
+        return vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DNS_PORT)];
+    }
+    servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_servers_of_resolv_conf() {
+        for (text, expected) in [
+            ("", "127.0.0.1:53"),
+            (
+                "# nameserver 192.0.2.1\nsearch example.net\n",
+                "127.0.0.1:53",
+            ),
+            ("nameserver 192.0.2.1\n", "192.0.2.1:53"),
+            (
+                "nameserver\t192.0.2.1 # x\nnameserver ::1\n",
+                "192.0.2.1:53 [::1]:53",
+            ),
+            (
+                "nameserver fe80::1%eth0\nnameserver 192.0.2.2",
+                "192.0.2.2:53",
+            ),
+        ] {
+            let found: Vec<String> = name_servers(text).iter().map(ToString::to_string).collect();
+            assert_eq!(found.join(" "), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn host_names() {
+        for name in [
+            "a",
+            "mx.example.com",
+            "xn--bcher-kva.example",
+            "1.2.3",
+            "a-b.c",
+        ] {
+            assert!(is_hostname(name), "{name}");
+        }
+        let long = format!("{}.com", "a".repeat(64));
+        for name in [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "-a",
+            "a-",
+            "a_b",
+            "a b",
+            "bücher.example",
+            &long,
+        ] {
+            assert!(!is_hostname(name), "{name}");
+        }
+    }
+}

@@ -217,19 +217,49 @@ impl Config {
         text: &str,
         surroundings: &Surroundings,
     ) -> Result<Self, ConfigError> {
-        let _ = (path, text, surroundings);
-        unimplemented!()
+        let file = toml::from_str(text).map_err(|error| ConfigError::parse(path, text, &error))?;
+        check::check(path, text, &file, surroundings)
     }
 
     /// What `serve` uses without a file: loopback only, data in `./mailrail-data`.
     pub fn embedded() -> Self {
-        unimplemented!()
+        let path = Path::new("embedded defaults");
+        let config = Self::from_text(path, "", &Surroundings::of_this_machine());
+        Self {
+            path: None,
+            ..config.expect("an empty file is right on every machine")
+        }
     }
 
     /// The keys whose change a running server cannot follow, with both values.
     pub fn reload_differences(old: &Self, new: &Self) -> Vec<Difference> {
-        let _ = (old, new);
-        unimplemented!()
+        let addresses = |config: &Self| {
+            let mut all: Vec<_> = config
+                .listeners
+                .iter()
+                .map(|listener| listener.address.to_string())
+                .collect();
+            all.sort();
+            all.join(", ")
+        };
+        [
+            (
+                "data_dir",
+                old.data_dir.display().to_string(),
+                new.data_dir.display().to_string(),
+            ),
+            ("shards", old.shards.to_string(), new.shards.to_string()),
+            ("listener.address", addresses(old), addresses(new)),
+            (
+                "spool.segment_size",
+                units::show_size(old.spool.segment_size),
+                units::show_size(new.spool.segment_size),
+            ),
+        ]
+        .into_iter()
+        .filter(|(_, old, new)| old != new)
+        .map(|(key, old, new)| Difference { key, old, new })
+        .collect()
     }
 }
 
