@@ -1,1 +1,4 @@
-//! To be written.
+//! The spool: what the log holds for the queue, record by record, and how it is found again after a restart.
+
+pub mod entry;
+pub mod recover;

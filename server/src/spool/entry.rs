@@ -1,0 +1,274 @@
+//! The records of the spool: their kinds, and their bytes written and read.
+//!
+//! The log itself keeps kind and message id of each record beside the payload, and its checksum; what is read
+//! here is checked once more all the same: wrong bytes are an error, never a panic. Pure.
+
+use crate::message::answer::{ANSWER_LEN_MAX, Answer};
+use crate::message::{Malformed, Timestamp, bytes_at};
+
+/// What a record is. The number stands in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Kind {
+    /// A message was accepted: meta, envelope, content.
+    Message = 1,
+    /// Recipients are done with, for good.
+    Settled = 2,
+    /// An attempt failed and comes again.
+    Deferred = 3,
+    /// A message rewritten at the log's head: the present state of its groups, then what `Message` holds.
+    Moved = 4,
+}
+
+impl Kind {
+    /// The kind with this number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Message),
+            2 => Some(Self::Settled),
+            3 => Some(Self::Deferred),
+            4 => Some(Self::Moved),
+            _ => None,
+        }
+    }
+
+    /// The number in the log.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+/// How a recipient was settled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Outcome {
+    /// The next host took it.
+    Delivered = 1,
+    /// It failed for good.
+    Bounced = 2,
+    /// It got too old.
+    Expired = 3,
+    /// The operator took it out.
+    Removed = 4,
+}
+
+impl Outcome {
+    const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Delivered),
+            2 => Some(Self::Bounced),
+            3 => Some(Self::Expired),
+            4 => Some(Self::Removed),
+            _ => None,
+        }
+    }
+}
+
+/// Some recipients of a group are settled.
+///
+/// Stored: first 2, code 2, outcome 1, zeros 3, bits 16.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settled {
+    /// The group: the index of its first recipient.
+    pub first: u16,
+    /// The recipients, bit 0 for the group's first.
+    pub bits: u128,
+    /// How.
+    pub outcome: Outcome,
+    /// The code of the answer that settled them; 0 if none did.
+    pub code: u16,
+}
+
+/// Length of a stored [`Settled`].
+pub const SETTLED_LEN: usize = 24;
+
+impl Settled {
+    /// The stored form.
+    pub fn encode(&self) -> [u8; SETTLED_LEN] {
+        let mut bytes = [0; SETTLED_LEN];
+        bytes[0..2].copy_from_slice(&self.first.to_le_bytes());
+        bytes[2..4].copy_from_slice(&self.code.to_le_bytes());
+        bytes[4] = self.outcome as u8;
+        bytes[8..24].copy_from_slice(&self.bits.to_le_bytes());
+        bytes
+    }
+
+    /// Reads the stored form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() != SETTLED_LEN {
+            return Err(Malformed("settled length"));
+        }
+        let outcome = Outcome::from_number(bytes[4]).ok_or(Malformed("settled outcome"))?;
+        Ok(Self {
+            first: u16::from_le_bytes(bytes_at(bytes, 0, "settled first")?),
+            bits: u128::from_le_bytes(bytes_at(bytes, 8, "settled bits")?),
+            outcome,
+            code: u16::from_le_bytes(bytes_at(bytes, 2, "settled code")?),
+        })
+    }
+}
+
+/// An attempt for a group failed and comes again; also one group's state in a [`Moved`].
+///
+/// Stored: first 2, attempt 2, answer length 2, zeros 2, next 8, open 16, answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deferred<'a> {
+    /// The group: the index of its first recipient.
+    pub first: u16,
+    /// The recipients still open, bit 0 for the group's first. A record of kind `Deferred` closes none:
+    /// only `Settled` and `Moved` do, so that a deferral that names too few can lose nothing.
+    pub open: u128,
+    /// How many attempts there were.
+    pub attempt: u16,
+    /// When to try again.
+    pub next: Timestamp,
+    /// The last answer in the form of [`Answer::encode`], at most [`ANSWER_LEN_MAX`] bytes; empty if there was none.
+    pub answer: &'a [u8],
+}
+
+const DEFERRED_FRONT_LEN: usize = 32;
+
+/// Longest stored [`Deferred`].
+pub const DEFERRED_LEN_MAX: usize = DEFERRED_FRONT_LEN + ANSWER_LEN_MAX;
+
+impl<'a> Deferred<'a> {
+    /// Appends the stored form.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        assert!(
+            self.answer.len() <= ANSWER_LEN_MAX,
+            "an answer of {} bytes",
+            self.answer.len()
+        );
+        out.extend_from_slice(&self.first.to_le_bytes());
+        out.extend_from_slice(&self.attempt.to_le_bytes());
+        out.extend_from_slice(&(self.answer.len() as u16).to_le_bytes());
+        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&self.next.unix_millis().to_le_bytes());
+        out.extend_from_slice(&self.open.to_le_bytes());
+        out.extend_from_slice(self.answer);
+    }
+
+    /// Reads the stored form, which is all of `bytes`.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        match Self::decode_front(bytes)? {
+            (deferred, []) => Ok(deferred),
+            _ => Err(Malformed("deferred length")),
+        }
+    }
+
+    /// Reads the stored form at the front of `bytes`, and gives what follows.
+    fn decode_front(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Malformed> {
+        let answer_len = usize::from(u16::from_le_bytes(bytes_at(
+            bytes,
+            4,
+            "deferred answer length",
+        )?));
+        if answer_len > ANSWER_LEN_MAX {
+            return Err(Malformed("deferred answer length"));
+        }
+        let deferred = Self {
+            first: u16::from_le_bytes(bytes_at(bytes, 0, "deferred first")?),
+            attempt: u16::from_le_bytes(bytes_at(bytes, 2, "deferred attempt")?),
+            next: Timestamp::from_unix_millis(u64::from_le_bytes(bytes_at(
+                bytes,
+                8,
+                "deferred next",
+            )?)),
+            open: u128::from_le_bytes(bytes_at(bytes, 16, "deferred open")?),
+            answer: &[],
+        };
+        let (answer, rest) = bytes[DEFERRED_FRONT_LEN..]
+            .split_at_checked(answer_len)
+            .ok_or(Malformed("deferred answer"))?;
+        Ok((Self { answer, ..deferred }, rest))
+    }
+
+    /// The last answer, if there was one.
+    pub fn answer(&self) -> Option<Answer<'a>> {
+        (!self.answer.is_empty()).then(|| Answer::decode(self.answer))
+    }
+}
+
+/// The front of a `Moved` record: the present state of the groups. The message's payload follows.
+///
+/// Stored: length of the states 4, count 2, zeros 2, then one [`Deferred`] for each.
+#[derive(Clone, Copy, Debug)]
+pub struct Moved<'a> {
+    states: &'a [u8],
+    count: u16,
+    /// The message as its `Message` record held it: for [`PayloadView`](crate::message::PayloadView).
+    pub message: &'a [u8],
+}
+
+const MOVED_FRONT_LEN: usize = 8;
+
+impl<'a> Moved<'a> {
+    /// Appends the front of a `Moved` record; the message's payload, as it was, belongs behind it.
+    ///
+    /// A group that is settled goes in with no open bit. One that is left out counts as never tried.
+    pub fn encode_front<'s>(states: impl Iterator<Item = Deferred<'s>>, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; MOVED_FRONT_LEN]);
+        let mut count = 0u16;
+        for state in states {
+            state.encode(out);
+            count += 1;
+        }
+        let states_len = (out.len() - start - MOVED_FRONT_LEN) as u32;
+        out[start..start + 4].copy_from_slice(&states_len.to_le_bytes());
+        out[start + 4..start + 6].copy_from_slice(&count.to_le_bytes());
+    }
+
+    /// Reads a record; its content need not be there.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let states_len = u32::from_le_bytes(bytes_at(bytes, 0, "moved length")?) as usize;
+        let count = u16::from_le_bytes(bytes_at(bytes, 4, "moved count")?);
+        let (states, message) = bytes
+            .get(MOVED_FRONT_LEN..)
+            .and_then(|rest| rest.split_at_checked(states_len))
+            .ok_or(Malformed("moved states"))?;
+        let mut rest = states;
+        for _ in 0..count {
+            (_, rest) = Deferred::decode_front(rest)?;
+        }
+        if !rest.is_empty() {
+            return Err(Malformed("moved states length"));
+        }
+        Ok(Self {
+            states,
+            count,
+            message,
+        })
+    }
+
+    /// The groups' states.
+    pub fn states(&self) -> impl Iterator<Item = Deferred<'a>> + use<'a> {
+        let (mut rest, count) = (self.states, self.count);
+        (0..count).map_while(move |_| {
+            let (state, after) = Deferred::decode_front(rest).ok()?;
+            rest = after;
+            Some(state)
+        })
+    }
+}
+
+/// The message's payload in a `Message` or `Moved` record; from the record's front if that is all there is.
+pub fn message_payload(kind: Kind, record: &[u8]) -> Result<&[u8], Malformed> {
+    match kind {
+        Kind::Message => Ok(record),
+        Kind::Moved => Moved::decode(record).map(|moved| moved.message),
+        Kind::Settled | Kind::Deferred => Err(Malformed("a record without a message")),
+    }
+}
+
+/// The last answer about the group that begins at `first`, as a `Deferred` or `Moved` record keeps it.
+pub fn last_answer(kind: Kind, record: &[u8], first: u16) -> Result<Option<Answer<'_>>, Malformed> {
+    let state = match kind {
+        Kind::Deferred => Some(Deferred::decode(record)?).filter(|state| state.first == first),
+        Kind::Moved => Moved::decode(record)?
+            .states()
+            .find(|state| state.first == first),
+        Kind::Message | Kind::Settled => None,
+    };
+    Ok(state.and_then(|state| state.answer()))
+}
