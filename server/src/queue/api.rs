@@ -51,7 +51,8 @@ impl Queue {
 
     /// The next thing to do for the caller, cheap ones first. Verdicts are made as they are asked
     /// for: stop asking, and the rest waits.
-    pub fn pop_effect(&mut self) -> Option<Effect> {
+    pub fn pop_effect(&mut self, now: Timestamp) -> Option<Effect> {
+        let _ = now;
         unimplemented!()
     }
 
@@ -92,20 +93,20 @@ impl Queue {
     }
 
     /// The parcel was not tried (the connection ended before): it is due again, ahead of the others.
-    pub fn give_back(&mut self, entry: EntryId) {
-        let _ = entry;
+    pub fn give_back(&mut self, now: Timestamp, entry: EntryId) {
+        let _ = (now, entry);
         unimplemented!()
     }
 
     /// What an outcome leads to. Changes nothing.
-    pub fn judge(&self, now: Timestamp, entry: EntryId, outcome: &Outcome) -> Verdict {
+    pub fn judge(&mut self, now: Timestamp, entry: EntryId, outcome: &Outcome) -> Verdict {
         let _ = (now, entry, outcome);
         unimplemented!()
     }
 
     /// The verdict has been recorded. Returns the message if it is done.
-    pub fn settle(&mut self, verdict: Verdict) -> Option<Done> {
-        let _ = verdict;
+    pub fn settle(&mut self, now: Timestamp, verdict: Verdict) -> Option<Done> {
+        let _ = (now, verdict);
         unimplemented!()
     }
 
@@ -135,7 +136,7 @@ impl Queue {
 
     /// It could not be opened: no host of the lane took it. Without another open connection the lane
     /// is suspended, and up to `max_ready` due entries are deferred with this answer.
-    pub fn open_failed(&mut self, now: Timestamp, lane: LaneId, answer: &str) {
+    pub fn open_failed(&mut self, now: Timestamp, lane: LaneId, answer: &[u8]) {
         let _ = (now, lane, answer);
         unimplemented!()
     }

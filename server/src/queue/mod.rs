@@ -20,6 +20,8 @@
 //! whatever the log has to know leaves as a [`Verdict`] and takes effect when it comes back through
 //! [`Queue::settle`].
 
+#![allow(dead_code, unused_imports)] // goes when the bodies are there
+
 mod api;
 mod destination;
 mod index;
@@ -173,7 +175,7 @@ pub enum Cause {
     /// The message became too old while it waited.
     Age,
     /// The destination or its lane failed without an attempt of its own: the answer to record.
-    Answer(Rc<str>),
+    Answer(Rc<[u8]>),
 }
 
 /// What is to be recorded about an entry. It changes nothing until it is given to
@@ -251,13 +253,13 @@ pub enum Resolution<'a> {
     },
     /// Nothing could be found out for now: all due entries are deferred with this answer.
     Deferred {
-        /// The reply to record.
-        answer: &'a str,
+        /// The reply to record, as `message::Answer` encodes it.
+        answer: &'a [u8],
     },
     /// There is no way to it: all due entries fail with this answer.
     Failed {
-        /// The reply to record.
-        answer: &'a str,
+        /// The reply to record, as `message::Answer` encodes it.
+        answer: &'a [u8],
     },
 }
 

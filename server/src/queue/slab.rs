@@ -153,8 +153,7 @@ impl<T: Item> Slab<T> {
 
     /// The `position`th slot from below that was ever taken, if it is taken now.
     pub(super) fn at(&self, position: u32) -> Option<Option<u32>> {
-        (position < self.fresh)
-            .then(|| (self[position].generation() % 2 == 1).then_some(position))
+        (position < self.fresh).then(|| (self[position].generation() % 2 == 1).then_some(position))
     }
 }
 

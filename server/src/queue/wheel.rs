@@ -156,7 +156,11 @@ mod tests {
                 if due > start {
                     assert_eq!(wheel.pop(&mut slab, due - 1), None, "{start} + {distance}");
                 }
-                assert_eq!(wheel.pop(&mut slab, due), Some(item), "{start} + {distance}");
+                assert_eq!(
+                    wheel.pop(&mut slab, due),
+                    Some(item),
+                    "{start} + {distance}"
+                );
                 assert_eq!(wheel.next(), None);
             }
         }
