@@ -52,7 +52,9 @@
 
 mod config;
 mod event;
+mod next;
 mod state;
+mod window;
 
 pub use crate::body::stuff::Segments;
 pub use crate::command::{BodyKind, Recipient};
