@@ -157,9 +157,7 @@ where
     }
     drop(started);
     for _ in 0..count {
-        starts
-            .recv()
-            .unwrap_or_else(|_| panic!("a shard panicked before it started"))?;
+        starts.recv().map_err(|_| died())??;
     }
     if options.late_micros > 0 {
         watchdog::watch(Arc::clone(&beats), options.late_micros).map_err(|source| {
@@ -170,9 +168,7 @@ where
         })?;
     }
     for permit in permissions {
-        permit
-            .send(())
-            .unwrap_or_else(|_| panic!("a shard panicked before it started"));
+        permit.send(()).map_err(|_| died())?;
     }
     Ok(Running {
         post,
