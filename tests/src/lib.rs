@@ -1,1 +1,22 @@
-//! The harness of the whole-server tests.
+//! The harness of the whole-server tests: a real server process, real sockets, a real disk.
+//!
+//! * `server`: starts, stops, kills and measures a `mailrail` process.
+//! * `client`: a blocking SMTP client that may be as rude as a test needs.
+//! * `sink`: a blocking SMTP server that records what it gets and answers as scripted.
+//! * `message`: messages with an id in them, and seeded chance.
+//! * `program`: other people's programs: swaks, curl, smtp-source, mount.
+//!
+//! Nothing here knows how the server works inside: it speaks SMTP, reads the log of events and
+//! the exit code. Waiting is always for something to happen, under a generous deadline whose
+//! only purpose is that a broken server fails the test instead of hanging it.
+
+pub mod client;
+pub mod message;
+pub mod program;
+pub mod server;
+pub mod sink;
+pub mod wait;
+
+pub use client::{Client, Reply};
+pub use server::Server;
+pub use sink::{Answer, Received, Script, Sink, Step};
