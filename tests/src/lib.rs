@@ -4,7 +4,8 @@
 //! * `client`: a blocking SMTP client that may be as rude as a test needs.
 //! * `sink`: a blocking SMTP server that records what it gets and answers as scripted.
 //! * `message`: messages with an id in them, and seeded chance.
-//! * `program`: other people's programs: swaks, curl, smtp-source, mount.
+//! * `peers`: other people's clients: swaks, curl, smtplib, smtp-source.
+//! * `program`: other people's programs: starting them, a small disk, limits.
 //!
 //! Nothing here knows how the server works inside: it speaks SMTP, reads the log of events and
 //! the exit code. Waiting is always for something to happen, under a generous deadline whose
@@ -12,6 +13,7 @@
 
 pub mod client;
 pub mod message;
+pub mod peers;
 pub mod program;
 pub mod server;
 pub mod sink;

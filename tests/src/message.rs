@@ -116,7 +116,7 @@ pub fn awkward(id: &str) -> Vec<u8> {
     )
     .into_bytes();
     content.extend_from_slice(&attachment(100 * 1024));
-    content.extend_from_slice(b"\r\n--=-cut--\r\n.\r\n");
+    content.extend_from_slice(b"\r\n--=-cut--\r\n");
     content
 }
 

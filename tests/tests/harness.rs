@@ -2,6 +2,7 @@
 //! is no fault of the server.
 
 use mailrail_tests::message;
+use mailrail_tests::peers::{self, Letter, Peer};
 use mailrail_tests::program::{self, Background, find};
 use mailrail_tests::server::free_address;
 use mailrail_tests::{Answer, Client, Script, Sink, wait};
@@ -85,4 +86,27 @@ fn smtp_source_reaches_smtp_sink() {
     });
     let target = format!("inet:{address}");
     program::succeed(&source, &["-m", "5", "-s", "2", "-l", "4096", &target], b"");
+}
+
+#[test]
+fn each_peer_sends_what_it_is_given() {
+    let sink = Sink::start();
+    for peer in Peer::installed() {
+        let content = message::awkward(peer.name);
+        let (server, sender) = (sink.address(), "a@client.example");
+        peer.send(&Letter {
+            server,
+            sender,
+            recipient: "b@sink.example",
+            content: &content,
+        });
+        let received = sink.next();
+        assert_eq!(received.id.as_deref(), Some(peer.name));
+        assert_eq!(
+            String::from_utf8_lossy(peers::as_sent(peer.name, &received.content)),
+            String::from_utf8_lossy(&content),
+            "{}",
+            peer.name
+        );
+    }
 }
