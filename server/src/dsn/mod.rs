@@ -61,7 +61,7 @@ impl Report<'_> {
     /// The report's envelope: from the null sender to the sender of what failed.
     pub fn envelope(&self) -> Envelope {
         let mut envelope = Envelope::new();
-        envelope.add_recipient(self.to.mailbox());
+        let _fits = envelope.add_recipient(self.to.mailbox());
         envelope
     }
 

@@ -1,30 +1,377 @@
 //! Which kind of failure an answer tells of. Pure: code, status and text in, a category out.
+//!
+//! The status decides where it says something definite; many hosts send a vague one (5.7.1, 5.0.0) or none, and then
+//! their words decide. The words are a list to be extended, the most telling first.
 
 use crate::message::Answer;
 
 /// The categories that operators know from other bulk senders.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[allow(missing_docs)] // each is its own name
 pub enum Category {
+    /// There is no such mailbox.
     BadMailbox,
+    /// There is no such domain, or it takes no mail.
     BadDomain,
+    /// The mailbox is closed.
     InactiveMailbox,
+    /// The mailbox is full.
     QuotaIssues,
+    /// It got too old.
     MessageExpired,
+    /// It, or who sent it, is taken for spam.
     SpamRelated,
+    /// A rule of theirs.
     PolicyRelated,
+    /// It is taken for harmful.
     VirusRelated,
+    /// The dialogue went wrong.
     ProtocolErrors,
+    /// There is no way to them, or it runs in circles.
     RoutingErrors,
+    /// Nobody answered.
     NoAnswerFromHost,
+    /// The connection was refused or broke.
     BadConnection,
+    /// What is in it cannot be taken: its size, its format.
     ContentRelated,
+    /// They do not relay for us.
     RelayingIssues,
+    /// None of these.
     Other,
 }
 
+impl Category {
+    /// The name in the event log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadMailbox => "bad-mailbox",
+            Self::BadDomain => "bad-domain",
+            Self::InactiveMailbox => "inactive-mailbox",
+            Self::QuotaIssues => "quota-issues",
+            Self::MessageExpired => "message-expired",
+            Self::SpamRelated => "spam-related",
+            Self::PolicyRelated => "policy-related",
+            Self::VirusRelated => "virus-related",
+            Self::ProtocolErrors => "protocol-errors",
+            Self::RoutingErrors => "routing-errors",
+            Self::NoAnswerFromHost => "no-answer-from-host",
+            Self::BadConnection => "bad-connection",
+            Self::ContentRelated => "content-related",
+            Self::RelayingIssues => "relaying-issues",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Words in lower case; each has to stand at the beginning of a word. The first row that is found decides.
+const WORDS: &[(Category, &[&str])] = &[
+    (
+        Category::VirusRelated,
+        &["virus", "malware", "infected", "phish"],
+    ),
+    (
+        Category::SpamRelated,
+        &[
+            "spam",
+            "blacklist",
+            "blocklist",
+            "blocked",
+            "block list",
+            "listed",
+            "dnsbl",
+            "rbl",
+            "reputation",
+            "junk",
+        ],
+    ),
+    (
+        Category::QuotaIssues,
+        &[
+            "quota",
+            "over quota",
+            "mailbox full",
+            "mailbox is full",
+            "mailbox size",
+            "storage",
+        ],
+    ),
+    (
+        Category::InactiveMailbox,
+        &[
+            "inactive",
+            "disabled",
+            "suspended",
+            "deactivated",
+            "closed account",
+            "dormant",
+        ],
+    ),
+    (Category::RelayingIssues, &["relay"]),
+    (
+        Category::BadMailbox,
+        &[
+            "no such user",
+            "user unknown",
+            "unknown user",
+            "no such recipient",
+            "unknown recipient",
+            "no such mailbox",
+            "no mailbox",
+            "mailbox not found",
+            "user not found",
+            "invalid recipient",
+            "recipient unknown",
+            "invalid mailbox",
+            "mailbox unavailable",
+            "does not exist",
+            "doesn't exist",
+            "no such address",
+            "address unknown",
+            "recipient address rejected",
+            "recipient not found",
+            "not a valid mailbox",
+        ],
+    ),
+    (
+        Category::BadDomain,
+        &[
+            "domain not found",
+            "no such domain",
+            "host not found",
+            "unknown host",
+            "host unknown",
+            "null mx",
+            "nullmx",
+            "domain does not accept",
+        ],
+    ),
+    (
+        Category::RoutingErrors,
+        &[
+            "too many hops",
+            "hop count",
+            "loop",
+            "loops",
+            "no route",
+            "unreachable",
+        ],
+    ),
+    (
+        Category::NoAnswerFromHost,
+        &["timed out", "timeout", "time out", "no answer"],
+    ),
+    (
+        Category::BadConnection,
+        &[
+            "connection refused",
+            "refused connection",
+            "connection reset",
+            "connection lost",
+            "connection closed",
+            "connection dropped",
+        ],
+    ),
+    (
+        Category::ContentRelated,
+        &[
+            "too large",
+            "too big",
+            "message size",
+            "size limit",
+            "attachment",
+            "content",
+            "header",
+            "mime",
+        ],
+    ),
+    (
+        Category::PolicyRelated,
+        &[
+            "policy",
+            "spf",
+            "dkim",
+            "dmarc",
+            "rate limit",
+            "too many",
+            "throttled",
+            "greylist",
+            "graylist",
+            "denied",
+            "prohibited",
+            "not allowed",
+            "not permitted",
+            "unauthenticated",
+            "authentication",
+            "reverse dns",
+            "ptr",
+        ],
+    ),
+    (
+        Category::ProtocolErrors,
+        &[
+            "syntax",
+            "bad sequence",
+            "command",
+            "protocol",
+            "unrecognized",
+            "not implemented",
+        ],
+    ),
+];
+
 /// The category of an answer.
 pub fn classify(answer: &Answer<'_>) -> Category {
-    let _ = answer;
-    unimplemented!()
+    definite(answer)
+        .or_else(|| spoken(answer.text))
+        .unwrap_or_else(|| vague(answer))
+}
+
+/// What the status says beyond doubt.
+fn definite(answer: &Answer<'_>) -> Option<Category> {
+    let status = answer.status?;
+    //= RFC 3463 section 3.2: addresses · section 3.3: mailboxes · section 3.5: routing
+    //= RFC 3463 section 3.6: protocol · section 3.7: content
+    //= RFC 7505 section 4.1: 5.1.10 where the domain takes no mail
+    Some(match (status.subject, status.detail) {
+        (1, 1 | 3 | 6) => Category::BadMailbox,
+        (1, 2 | 10) => Category::BadDomain,
+        (2, 1) => Category::InactiveMailbox,
+        (2, 2) => Category::QuotaIssues,
+        (2, 3) | (3, 4) => Category::ContentRelated,
+        (4, 1) => Category::NoAnswerFromHost,
+        (4, 2) => Category::BadConnection,
+        (4, 3 | 4 | 6) => Category::RoutingErrors,
+        (4, 7) => Category::MessageExpired,
+        (5, 1 | 2 | 4) => Category::ProtocolErrors,
+        (6, 1..) => Category::ContentRelated,
+        _ => return None,
+    })
+}
+
+/// What the words say.
+fn spoken(text: &[u8]) -> Option<Category> {
+    let mut found = WORDS.len();
+    let mut in_word = false;
+    for (at, byte) in text.iter().enumerate() {
+        let starts = !in_word && byte.is_ascii_alphanumeric();
+        in_word = byte.is_ascii_alphanumeric();
+        if !starts {
+            continue;
+        }
+        let first = byte.to_ascii_lowercase();
+        let here = |word: &&str| {
+            let word = word.as_bytes();
+            word[0] == first
+                && text[at..]
+                    .get(..word.len())
+                    .is_some_and(|part| part.eq_ignore_ascii_case(word))
+        };
+        // Only a more telling row can still change the verdict.
+        if let Some(row) = WORDS[..found]
+            .iter()
+            .position(|(_, words)| words.iter().any(|word| here(&word)))
+        {
+            found = row;
+        }
+    }
+    WORDS.get(found).map(|(category, _)| *category)
+}
+
+/// What is left: the broad meaning of status and code.
+fn vague(answer: &Answer<'_>) -> Category {
+    match (answer.status.map(|status| status.subject), answer.code) {
+        (Some(7), _) => Category::PolicyRelated,
+        (Some(5), _) => Category::ProtocolErrors,
+        //= RFC 5321 section 4.2.3: 551 and 553 are about the mailbox, 552 about its storage
+        (_, 551 | 553) => Category::BadMailbox,
+        (_, 552) => Category::QuotaIssues,
+        (_, 500..=504 | 555) => Category::ProtocolErrors,
+        _ => Category::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::answer::parse_status;
+
+    #[test]
+    fn answers_and_their_categories() {
+        for (code, status, text, category) in [
+            (550, "5.1.1", "whatever spam", Category::BadMailbox),
+            (550, "5.1.2", "", Category::BadDomain),
+            (556, "5.1.10", "takes no mail", Category::BadDomain),
+            (550, "5.2.1", "", Category::InactiveMailbox),
+            (452, "4.2.2", "", Category::QuotaIssues),
+            (552, "5.3.4", "", Category::ContentRelated),
+            (451, "4.4.1", "", Category::NoAnswerFromHost),
+            (451, "4.4.2", "", Category::BadConnection),
+            (554, "5.4.6", "", Category::RoutingErrors),
+            (451, "4.4.7", "", Category::MessageExpired),
+            (501, "5.5.4", "", Category::ProtocolErrors),
+            (550, "5.6.11", "", Category::ContentRelated),
+            (550, "5.7.1", "Relaying denied", Category::RelayingIssues),
+            (
+                554,
+                "5.7.1",
+                "Message looks like SPAM, relaying denied",
+                Category::SpamRelated,
+            ),
+            (
+                554,
+                "5.7.1",
+                "Client host blocked using a DNSBL",
+                Category::SpamRelated,
+            ),
+            (
+                550,
+                "5.7.26",
+                "This mail is unauthenticated",
+                Category::PolicyRelated,
+            ),
+            (550, "5.7.1", "no", Category::PolicyRelated),
+            (
+                550,
+                "5.0.0",
+                "Sorry, NO SUCH USER here",
+                Category::BadMailbox,
+            ),
+            (
+                550,
+                "",
+                "<x@y>: Recipient address rejected: User unknown in table",
+                Category::BadMailbox,
+            ),
+            (552, "", "over quota", Category::QuotaIssues),
+            (550, "", "account disabled", Category::InactiveMailbox),
+            (554, "", "virus found", Category::VirusRelated),
+            (
+                451,
+                "",
+                "antivirus is a word of its own: no",
+                Category::Other,
+            ),
+            (550, "", "respam is none either", Category::Other),
+            (554, "", "too many hops", Category::RoutingErrors),
+            (0, "", "connection timed out", Category::NoAnswerFromHost),
+            (0, "", "connection refused", Category::BadConnection),
+            (553, "", "", Category::BadMailbox),
+            (552, "", "", Category::QuotaIssues),
+            (502, "", "", Category::ProtocolErrors),
+            (550, "5.5.0", "", Category::ProtocolErrors),
+            (554, "", "no", Category::Other),
+            (550, "", "\u{FFFD}é", Category::Other),
+        ] {
+            let answer = Answer::new(code, parse_status(status.as_bytes()), text.as_bytes());
+            assert_eq!(classify(&answer), category, "{code} {status} {text}");
+        }
+    }
+
+    #[test]
+    fn words_are_written_as_they_are_looked_for() {
+        for word in WORDS.iter().flat_map(|(_, words)| *words) {
+            assert!(word.as_bytes()[0].is_ascii_lowercase(), "{word}");
+            assert_eq!(*word, word.to_ascii_lowercase());
+        }
+    }
 }

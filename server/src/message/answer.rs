@@ -3,62 +3,39 @@
 //! The text may be a peer's: any bytes. Whoever writes it somewhere cleans it for that place.
 
 use super::decimal::{parse_u64, push_u64};
+use mailrail_protocol::reply::{Class, Status};
 
 /// Longest answer that is kept, in bytes: the rest of a longer one is dropped.
 pub const ANSWER_LEN_MAX: usize = 512;
 
-/// An enhanced status code.
-//= RFC 3463 section 2: class 2, 4 or 5; subject and detail have up to three digits
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Status {
-    /// 2 success, 4 try again, 5 for good.
-    pub class: u8,
-    /// What it is about.
-    pub subject: u16,
-    /// What exactly.
-    pub detail: u16,
+/// Appends `5.1.1`.
+pub fn push_status(out: &mut Vec<u8>, status: Status) {
+    push_u64(out, status.class as u64);
+    out.push(b'.');
+    push_u64(out, u64::from(status.subject));
+    out.push(b'.');
+    push_u64(out, u64::from(status.detail));
 }
 
-impl Status {
-    /// A status; the class is 2, 4 or 5.
-    pub const fn new(class: u8, subject: u16, detail: u16) -> Self {
-        assert!(matches!(class, 2 | 4 | 5) && subject < 1000 && detail < 1000);
-        Self {
-            class,
-            subject,
-            detail,
-        }
+/// The status that all of `text` spells.
+pub fn parse_status(text: &[u8]) -> Option<Status> {
+    //= RFC 3463 section 2: class 2, 4 or 5; subject and detail have up to three digits
+    let mut parts = text.split(|byte| *byte == b'.');
+    let (class, subject, detail) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || subject.len() > 3 || detail.len() > 3 {
+        return None;
     }
-
-    /// Appends `5.1.1`.
-    pub fn push(self, out: &mut Vec<u8>) {
-        push_u64(out, u64::from(self.class));
-        out.push(b'.');
-        push_u64(out, u64::from(self.subject));
-        out.push(b'.');
-        push_u64(out, u64::from(self.detail));
-    }
-
-    /// The status that all of `text` spells.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let mut parts = text.split(|byte| *byte == b'.');
-        let (class, subject, detail) = (parts.next()?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || subject.len() > 3 || detail.len() > 3 {
-            return None;
-        }
-        let class = match class {
-            b"2" => 2,
-            b"4" => 4,
-            b"5" => 5,
-            _ => return None,
-        };
-        let (subject, detail) = (parse_u64(subject)?, parse_u64(detail)?);
-        Some(Self {
-            class,
-            subject: subject as u16,
-            detail: detail as u16,
-        })
-    }
+    let class = match class {
+        b"2" => Class::Success,
+        b"4" => Class::Transient,
+        b"5" => Class::Permanent,
+        _ => return None,
+    };
+    Some(Status::new(
+        class,
+        parse_u64(subject)? as u16,
+        parse_u64(detail)? as u16,
+    ))
 }
 
 /// Code, status and text. The code is 0 where no code was ever heard.
@@ -84,7 +61,7 @@ impl<'a> Answer<'a> {
         push_u64(out, u64::from(self.code));
         out.push(b' ');
         if let Some(status) = self.status {
-            status.push(out);
+            push_status(out, status);
             out.push(b' ');
         }
         let room = ANSWER_LEN_MAX - (out.len() - start);
@@ -105,7 +82,7 @@ impl<'a> Answer<'a> {
             .iter()
             .position(|byte| *byte == b' ')
             .unwrap_or(rest.len());
-        match Status::parse(&rest[..word_len]) {
+        match parse_status(&rest[..word_len]) {
             Some(status) if word_len < rest.len() => {
                 Self::new(code, Some(status), &rest[word_len + 1..])
             }
@@ -117,9 +94,9 @@ impl<'a> Answer<'a> {
     pub fn status_or_default(&self) -> Status {
         //= RFC 3463 section 3.1: X.0.0 where only the class is known
         let class = match self.code / 100 {
-            2 => 2,
-            5 => 5,
-            _ => 4,
+            2 => Class::Success,
+            5 => Class::Permanent,
+            _ => Class::Transient,
         };
         self.status.unwrap_or(Status {
             class,
@@ -153,7 +130,7 @@ mod tests {
 
     #[test]
     fn texts() {
-        let status = Status::new(4, 2, 1);
+        let status = Status::new(Class::Transient, 2, 1);
         for (answer, text) in [
             (
                 Answer::new(450, Some(status), b"busy, later"),
@@ -162,7 +139,7 @@ mod tests {
             (Answer::new(421, None, b"bye"), b"421 bye"),
             (Answer::new(421, None, b""), b"421 "),
             (
-                Answer::new(550, Some(Status::new(5, 7, 999)), b""),
+                Answer::new(550, Some(Status::new(Class::Permanent, 7, 999)), b""),
                 b"550 5.7.999 ",
             ),
             (
@@ -182,7 +159,7 @@ mod tests {
         for text in [
             "", "5", "5.1", "5.1.1.1", "3.1.1", "5.1000.1", "5..1", "5.1.x", " 5.1.1", "55.1.1",
         ] {
-            assert_eq!(Status::parse(text.as_bytes()), None, "{text:?}");
+            assert_eq!(parse_status(text.as_bytes()), None, "{text:?}");
         }
     }
 
@@ -201,7 +178,12 @@ mod tests {
 
     #[test]
     fn default_status_has_the_class_of_the_code() {
-        for (code, class) in [(250, 2), (451, 4), (550, 5), (0, 4)] {
+        for (code, class) in [
+            (250, Class::Success),
+            (451, Class::Transient),
+            (550, Class::Permanent),
+            (0, Class::Transient),
+        ] {
             assert_eq!(
                 Answer::new(code, None, b"").status_or_default(),
                 Status::new(class, 0, 0)

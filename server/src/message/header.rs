@@ -3,9 +3,10 @@
 //! What a peer said about itself is cleaned here, so that no hello name can end a line or open a comment.
 
 use super::answer::cut;
-use super::envelope::{HELLO_LEN_MAX, MAILBOX_LEN_MAX};
+use super::envelope::HELLO_LEN_MAX;
 use super::literal::push_literal;
 use super::{Id, Protocol, Timestamp};
+use mailrail_protocol::limits::{DOMAIN_LEN_MAX, MAILBOX_LEN_MAX};
 use std::net::IpAddr;
 
 /// Column after which a line is folded.
@@ -13,11 +14,7 @@ use std::net::IpAddr;
 pub const COLUMN_MAX: usize = 78;
 
 /// Longest Received field: room that surely holds one.
-pub const RECEIVED_LEN_MAX: usize = HELLO_LEN_MAX + HOSTNAME_LEN_MAX + MAILBOX_LEN_MAX + 256;
-
-/// Longest hostname of ours.
-//= RFC 1035 section 2.3.4: names have at most 255 octets
-const HOSTNAME_LEN_MAX: usize = 255;
+pub const RECEIVED_LEN_MAX: usize = HELLO_LEN_MAX + DOMAIN_LEN_MAX + MAILBOX_LEN_MAX + 256;
 
 /// What a Received field tells.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +54,7 @@ impl Received<'_> {
         }
         line.unit(|out| {
             out.extend_from_slice(b"by ");
-            out.extend_from_slice(cut(self.hostname, HOSTNAME_LEN_MAX));
+            out.extend_from_slice(cut(self.hostname, DOMAIN_LEN_MAX));
         });
         line.unit(|out| {
             out.extend_from_slice(b"with ");

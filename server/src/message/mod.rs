@@ -12,9 +12,10 @@ pub mod payload;
 pub mod time;
 pub mod trace;
 
-pub use answer::{Answer, Status};
+pub use answer::Answer;
 pub use envelope::{BodyKind, Envelope, EnvelopeView, GROUP_MAX, Group, Protocol, ReturnPath};
 pub use id::{Id, IdSource};
+pub use mailrail_protocol::reply::{Class, Status};
 pub use payload::{Durability, Flags, META_LEN, Meta, PayloadView};
 pub use time::Timestamp;
 

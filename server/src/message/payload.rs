@@ -208,3 +208,115 @@ impl<'a> PayloadView<'a> {
             .unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Envelope;
+    use proptest::prelude::*;
+
+    fn meta() -> Meta {
+        Meta {
+            accepted: Timestamp::from_unix_millis(1_795_508_041_123),
+            durability: Durability::Write,
+            flags: Flags::none()
+                .with(Flags::LEADING_DOTS)
+                .with_if(true, Flags::EIGHT_BIT),
+            envelope_len: 0,
+            content_offset: 0,
+            content_len: 10,
+            received_len: 4,
+        }
+    }
+
+    fn payload(gap: usize) -> Vec<u8> {
+        let mut envelope = Envelope::new();
+        assert!(envelope.add_recipient(b"a@b.example"));
+        let mut bytes = vec![0; META_LEN];
+        envelope.encode(&mut bytes);
+        let envelope_len = (bytes.len() - META_LEN) as u32;
+        bytes.extend(std::iter::repeat_n(0xEE, gap));
+        let meta = Meta {
+            envelope_len,
+            content_offset: bytes.len() as u32,
+            ..meta()
+        };
+        bytes.extend_from_slice(b"0123456789");
+        bytes[..META_LEN].copy_from_slice(&meta.encode());
+        bytes
+    }
+
+    #[test]
+    fn content_stands_behind_the_gap() {
+        for gap in [0, 1, 300] {
+            let bytes = payload(gap);
+            let view = PayloadView::decode(&bytes).expect("what was encoded");
+            assert_eq!(view.content(), b"0123456789");
+            assert_eq!(view.content_range().start as usize, bytes.len() - 10);
+            assert_eq!(view.envelope.recipient(0), b"a@b.example");
+            assert!(view.meta.flags.has(Flags::EIGHT_BIT) && !view.meta.flags.has(Flags::NUL));
+        }
+    }
+
+    #[test]
+    fn the_front_is_enough() {
+        let bytes = payload(7);
+        let whole = PayloadView::decode(&bytes).expect("what was encoded");
+        let envelope_end = META_LEN + whole.meta.envelope_len as usize;
+        for len in envelope_end..bytes.len() {
+            let front =
+                PayloadView::decode_front(&bytes[..len]).expect("meta and envelope are there");
+            assert_eq!(front.meta, whole.meta);
+            assert!(b"0123456789".starts_with(front.content()));
+            assert_eq!(
+                PayloadView::decode(&bytes[..len]).err(),
+                Some(Malformed("payload length"))
+            );
+        }
+        for len in 0..envelope_end {
+            assert!(
+                PayloadView::decode_front(&bytes[..len]).is_err(),
+                "cut to {len}"
+            );
+        }
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert!(PayloadView::decode(&longer).is_err());
+    }
+
+    #[test]
+    fn wrong_meta_is_an_error() {
+        let good = payload(0);
+        for (at, wrong, what) in [
+            (0, 0, "meta version"),
+            (1, 3, "meta durability"),
+            (3, 0x80, "meta flags"),
+            (8, 0, "meta content offset"),
+            (7, 0xff, "meta content offset"),
+            (24, 11, "meta received length"),
+        ] {
+            let mut bytes = good.clone();
+            bytes[at] = wrong;
+            assert_eq!(
+                Meta::decode(&bytes).err(),
+                Some(Malformed(what)),
+                "byte {at}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(mut bytes: Vec<u8>, at: prop::sample::Index, wrong: u8, random: bool) {
+            if !random {
+                bytes = payload(3);
+                let at = at.index(bytes.len());
+                bytes[at] = wrong;
+            }
+            if let Ok(view) = PayloadView::decode_front(&bytes) {
+                prop_assert!(view.content().len() as u64 <= u64::from(view.meta.content_len));
+                prop_assert_eq!(Meta::decode(&view.meta.encode()), Ok(view.meta));
+            }
+        }
+    }
+}

@@ -4,7 +4,9 @@
 //! here is checked once more all the same: wrong bytes are an error, never a panic. Pure.
 
 use crate::message::answer::{ANSWER_LEN_MAX, Answer};
-use crate::message::{Malformed, Timestamp, bytes_at};
+use crate::message::envelope::{ENVELOPE_LEN_MAX, RECIPIENT_COUNT_MAX};
+use crate::message::{META_LEN, Malformed, Timestamp, bytes_at};
+use mailrail_runtime::log::HEAD_LEN_MAX;
 
 /// What a record is. The number stands in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -202,6 +204,19 @@ pub struct Moved<'a> {
 
 const MOVED_FRONT_LEN: usize = 8;
 
+/// Answers that one `Moved` record carries, in bytes together; groups beyond that go without.
+const MOVED_ANSWERS_LEN_MAX: usize = 64 * 1024;
+
+const _: () = assert!(
+    MOVED_FRONT_LEN
+        + RECIPIENT_COUNT_MAX * DEFERRED_FRONT_LEN
+        + MOVED_ANSWERS_LEN_MAX
+        + META_LEN
+        + ENVELOPE_LEN_MAX
+        <= HEAD_LEN_MAX,
+    "recovery reads the front of a record: states and envelope must stand in it"
+);
+
 impl<'a> Moved<'a> {
     /// Appends the front of a `Moved` record; the message's payload, as it was, belongs behind it.
     ///
@@ -210,8 +225,19 @@ impl<'a> Moved<'a> {
         let start = out.len();
         out.extend_from_slice(&[0; MOVED_FRONT_LEN]);
         let mut count = 0u16;
+        let mut room = MOVED_ANSWERS_LEN_MAX;
         for state in states {
-            state.encode(out);
+            match room.checked_sub(state.answer.len()) {
+                Some(left) => {
+                    room = left;
+                    state.encode(out);
+                }
+                None => Deferred {
+                    answer: &[],
+                    ..state
+                }
+                .encode(out),
+            }
             count += 1;
         }
         let states_len = (out.len() - start - MOVED_FRONT_LEN) as u32;
@@ -271,4 +297,189 @@ pub fn last_answer(kind: Kind, record: &[u8], first: u16) -> Result<Option<Answe
         Kind::Message | Kind::Settled => None,
     };
     Ok(state.and_then(|state| state.answer()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DEFERRED: Deferred<'static> = Deferred {
+        first: 100,
+        open: 1 << 99 | 5,
+        attempt: 3,
+        next: Timestamp::from_unix_millis(1_795_508_041_123),
+        answer: b"450 4.2.1 busy",
+    };
+
+    fn encoded(deferred: &Deferred<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        deferred.encode(&mut bytes);
+        bytes
+    }
+
+    fn moved(states: &[Deferred<'_>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Moved::encode_front(states.iter().copied(), &mut bytes);
+        bytes.extend_from_slice(b"the message");
+        bytes
+    }
+
+    #[test]
+    fn kinds_have_numbers_and_no_other_number_is_a_kind() {
+        let known: Vec<u8> = (0..=255)
+            .filter_map(Kind::from_number)
+            .map(Kind::number)
+            .collect();
+        assert_eq!(known, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn wrong_bytes_are_an_error() {
+        let settled = Settled {
+            first: 1,
+            bits: 2,
+            outcome: Outcome::Expired,
+            code: 550,
+        }
+        .encode();
+        for len in 0..SETTLED_LEN {
+            assert!(Settled::decode(&settled[..len]).is_err(), "cut to {len}");
+        }
+        let mut wrong = settled;
+        wrong[4] = 0;
+        assert_eq!(Settled::decode(&wrong), Err(Malformed("settled outcome")));
+
+        let deferred = encoded(&DEFERRED);
+        for len in 0..deferred.len() {
+            assert!(Deferred::decode(&deferred[..len]).is_err(), "cut to {len}");
+        }
+        let longer = [&deferred[..], &[0]].concat();
+        assert_eq!(Deferred::decode(&longer), Err(Malformed("deferred length")));
+
+        let moved = moved(&[DEFERRED, DEFERRED]);
+        for len in 0..moved.len() - b"the message".len() {
+            assert!(Moved::decode(&moved[..len]).is_err(), "cut to {len}");
+        }
+        for (at, wrong) in [(0, 0), (2, 1), (4, 1), (4, 3), (12, 255)] {
+            let mut bytes = moved.clone();
+            bytes[at] = wrong;
+            assert!(Moved::decode(&bytes).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_message_is_found_in_both_kinds_of_record() {
+        let record = moved(&[DEFERRED]);
+        assert_eq!(
+            message_payload(Kind::Moved, &record),
+            Ok(&b"the message"[..])
+        );
+        assert_eq!(
+            message_payload(Kind::Message, b"the message"),
+            Ok(&b"the message"[..])
+        );
+        assert!(message_payload(Kind::Settled, &record).is_err());
+    }
+
+    #[test]
+    fn the_last_answer_is_found_in_both_kinds_of_record() {
+        let busy = Some(Answer::decode(DEFERRED.answer));
+        let silent = Deferred {
+            first: 0,
+            answer: &[],
+            ..DEFERRED
+        };
+        let record = moved(&[silent, DEFERRED]);
+        assert_eq!(
+            last_answer(Kind::Deferred, &encoded(&DEFERRED), 100),
+            Ok(busy)
+        );
+        assert_eq!(
+            last_answer(Kind::Deferred, &encoded(&DEFERRED), 0),
+            Ok(None)
+        );
+        assert_eq!(last_answer(Kind::Moved, &record, 100), Ok(busy));
+        assert_eq!(last_answer(Kind::Moved, &record, 0), Ok(None));
+        assert_eq!(last_answer(Kind::Moved, &record, 7), Ok(None));
+        assert!(last_answer(Kind::Moved, &record[..40], 7).is_err());
+    }
+
+    #[test]
+    fn answers_that_do_not_fit_stay_behind() {
+        let answer = [b'a'; ANSWER_LEN_MAX];
+        let states: Vec<Deferred<'_>> = (0..400)
+            .map(|first| Deferred {
+                first,
+                answer: &answer,
+                ..DEFERRED
+            })
+            .collect();
+        let record = moved(&states);
+        let read: Vec<Deferred<'_>> = Moved::decode(&record)
+            .expect("what was encoded")
+            .states()
+            .collect();
+        assert_eq!(read.len(), 400);
+        assert_eq!(
+            read.iter().filter(|state| !state.answer.is_empty()).count(),
+            128
+        );
+        assert!(
+            read.iter()
+                .zip(&states)
+                .all(|(read, state)| read.first == state.first && read.open == state.open)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn settled_comes_back(first: u16, bits: u128, outcome in 1u8..=4, code: u16) {
+            let outcome = Outcome::from_number(outcome).expect("a number of an outcome");
+            let settled = Settled { first, bits, outcome, code };
+            prop_assert_eq!(Settled::decode(&settled.encode()), Ok(settled));
+        }
+
+        #[test]
+        fn deferred_and_moved_come_back(
+            states in prop::collection::vec(
+                (any::<u16>(), any::<u128>(), any::<u16>(), any::<u64>(),
+                 prop::collection::vec(any::<u8>(), 0..=ANSWER_LEN_MAX)),
+                0..5,
+            ),
+        ) {
+            let states: Vec<Deferred<'_>> = states
+                .iter()
+                .map(|(first, open, attempt, next, answer)| Deferred {
+                    first: *first,
+                    open: *open,
+                    attempt: *attempt,
+                    next: Timestamp::from_unix_millis(*next),
+                    answer,
+                })
+                .collect();
+            for state in &states {
+                let bytes = encoded(state);
+                prop_assert!(bytes.len() <= DEFERRED_LEN_MAX);
+                prop_assert_eq!(Deferred::decode(&bytes), Ok(*state));
+            }
+            let record = moved(&states);
+            let read = Moved::decode(&record).expect("what was encoded");
+            prop_assert_eq!(read.message, b"the message");
+            prop_assert_eq!(read.states().collect::<Vec<_>>(), states);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>, at: prop::sample::Index, wrong: u8) {
+            let mut record = moved(&[DEFERRED, DEFERRED]);
+            let at = at.index(record.len());
+            record[at] = wrong;
+            for bytes in [&bytes, &record] {
+                let _ = (Settled::decode(bytes), Deferred::decode(bytes));
+                if let Ok(moved) = Moved::decode(bytes) {
+                    prop_assert_eq!(moved.states().count(), usize::from(moved.count));
+                }
+            }
+        }
+    }
 }
