@@ -5,9 +5,13 @@
 //! `client` awaits, and it decides nothing. `server` is a small authoritative answerer for tests and
 //! for the demo. No policy of mail lives here: prohibited hosts and shuffling are the caller's.
 
+pub mod cache;
 pub mod mx;
 pub mod name;
+pub mod query;
+pub mod resolv_conf;
 pub mod server;
+pub mod servers;
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -32,6 +36,9 @@ pub enum DnsError {
     /// Servers answered with something that is not a usable DNS message.
     #[error("the name servers sent malformed answers")]
     Malformed,
+    /// Servers answered that others should be asked: they do not resolve for us.
+    #[error("the name servers do not resolve for us")]
+    Referral,
     /// A chain of aliases that loops or is longer than we follow.
     #[error("too long a chain of CNAME records")]
     AliasLoop,
