@@ -6,6 +6,8 @@
 //! for the demo. No policy of mail lives here: prohibited hosts and shuffling are the caller's.
 
 pub mod cache;
+mod client;
+mod frame;
 pub mod mx;
 pub mod name;
 pub mod query;
@@ -13,6 +15,7 @@ pub mod resolv_conf;
 pub mod server;
 pub mod servers;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -70,35 +73,99 @@ pub struct Options {
     pub timeout_total: Duration,
     /// Questions open at once on this shard.
     pub in_flight_max: usize,
-    /// Entries in this shard's cache.
-    pub cache_entries_max: usize,
-    /// Bytes in this shard's cache, names and records, as counted by `cache`.
-    pub cache_bytes_max: usize,
+    /// The limits of this shard's cache.
+    pub cache: cache::Limits,
+}
+
+impl Options {
+    /// These servers, and sensible limits.
+    pub fn with_servers(servers: Vec<SocketAddr>) -> Self {
+        Self {
+            servers,
+            timeout: Duration::from_secs(3),
+            attempts: 2,
+            timeout_total: Duration::from_secs(15),
+            in_flight_max: 2_000,
+            cache: cache::Limits::default(),
+        }
+    }
+
+    /// As the text of an `/etc/resolv.conf` says.
+    pub fn from_resolv_conf(text: &str) -> Self {
+        let conf = resolv_conf::parse(text);
+        Self {
+            timeout: conf.timeout,
+            attempts: conf.attempts,
+            timeout_total: Duration::from_secs(30),
+            ..Self::with_servers(conf.servers)
+        }
+    }
+}
+
+/// What a resolver has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    /// Questions put to the cache, aliases included.
+    pub questions: u64,
+    /// Of those, answered from it at once.
+    pub hits: u64,
+    /// Of those, answered with old data since no server answered, or not soon enough.
+    pub stale: u64,
+    /// Queries sent over UDP.
+    pub datagrams: u64,
+    /// Queries sent over TCP.
+    pub streams: u64,
+    /// Questions that no server answered.
+    pub failures: u64,
 }
 
 /// Asks recursive servers and remembers their answers.
 /// Lives on one shard, cheap to clone (`Rc`); in-flight queries end by their deadline after the last
 /// clone is gone.
 #[derive(Clone)]
-pub struct Resolver {}
+pub struct Resolver {
+    client: Rc<client::Client>,
+}
 
 impl Resolver {
     /// A resolver with an empty cache. Sends nothing yet.
     pub fn new(options: Options) -> Self {
-        let _ = options;
-        unimplemented!()
+        Self {
+            client: Rc::new(client::Client::new(options)),
+        }
     }
 
     /// The hosts that take mail for `domain`.
     pub async fn mx(&self, domain: &str) -> Result<Mx, DnsError> {
-        let _ = domain;
-        unimplemented!()
+        self.client.mx(domain).await
     }
 
     /// All addresses of `host`, IPv4 first; the empty list when it certainly has none (or does not
     /// exist). One family's failure is forgiven when the other has addresses.
     pub async fn addresses(&self, host: &str) -> Result<Rc<[IpAddr]>, DnsError> {
-        let _ = host;
-        unimplemented!()
+        self.client.addresses(host).await
+    }
+
+    /// All TXT records of `name`, each with its strings joined; the empty list when it has none.
+    pub async fn texts(&self, name: &str) -> Result<Rc<[Box<[u8]>]>, DnsError> {
+        self.client.texts(name).await
+    }
+
+    /// The names that the reverse zone gives to `address`; unproven: look each up again.
+    pub async fn names(&self, address: IpAddr) -> Result<Rc<[Name]>, DnsError> {
+        self.client.names(address).await
+    }
+
+    /// What has been done so far.
+    pub fn counts(&self) -> Counts {
+        self.client.counts()
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver")
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
     }
 }

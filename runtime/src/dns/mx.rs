@@ -83,10 +83,12 @@ mod tests {
             .collect()
     }
 
+    type Row<'r> = (&'r [(u16, &'r str)], Result<Mx, DnsError>);
+
     #[test]
     fn who_takes_mail() {
         let hosts = |list: &[(u16, &str)]| Ok(Mx::Hosts(exchangers(list)));
-        let cases: &[(&[(u16, &str)], Result<Mx, DnsError>)] = &[
+        let cases: &[Row<'_>] = &[
             (
                 &[(10, "a.example"), (20, "b.example")],
                 hosts(&[(10, "a.example"), (20, "b.example")]),

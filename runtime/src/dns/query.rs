@@ -144,6 +144,27 @@ pub enum Reading {
     Fault(Fault),
 }
 
+/// Both families' answers as one list, IPv4 first. A failure of one family is forgiven when the other
+/// has addresses; "no addresses" is only said when both answers say so.
+pub fn unite(
+    v4: Result<Data, DnsError>,
+    v6: Result<Data, DnsError>,
+) -> Result<Rc<[IpAddr]>, DnsError> {
+    let list = |data: &Result<Data, DnsError>| match data {
+        Ok(Data::Addresses(addresses)) => addresses.clone(),
+        _ => Rc::default(),
+    };
+    let (some, more) = (list(&v4), list(&v6));
+    match (some.is_empty(), more.is_empty()) {
+        (false, false) => Ok(some.iter().chain(more.iter()).copied().collect()),
+        (false, true) => Ok(some),
+        (true, false) => Ok(more),
+        //= RFC 4074 section 4.2: some servers wrongly say NXDOMAIN for one family, so that one such
+        // answer beside a failure proves nothing
+        (true, true) => v4.and(v6).map(|_| some),
+    }
+}
+
 /// How a message came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Transport {

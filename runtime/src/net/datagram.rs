@@ -1,13 +1,17 @@
 //! UDP sockets on the shard's ring: connected ones to ask with, bound ones to answer with.
 //! No protocol lives here.
 
+use crate::clock;
 use glommio::net::UdpSocket;
+use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd as _, IntoRawFd as _};
+use std::time::Duration;
 
 /// A UDP socket that talks to one peer: the kernel drops what others send to it.
+#[derive(Debug)]
 pub struct Datagram {
     socket: UdpSocket,
 }
@@ -36,10 +40,67 @@ impl Datagram {
     }
 
     /// Waits for one datagram from the peer, at most until `deadline` (micros of `clock`):
-    /// `ErrorKind::TimedOut` then.
+    /// `ErrorKind::TimedOut` then. What is longer than `into` is cut off.
     pub async fn receive(&self, into: &mut [u8], deadline: u64) -> io::Result<usize> {
-        let _ = (into, deadline);
-        unimplemented!()
+        let left = deadline.saturating_sub(clock::micros());
+        if left == 0 {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let wait = (deadline != clock::NEVER).then(|| Duration::from_micros(left));
+        self.socket.set_read_timeout(wait)?;
+        Ok(self.socket.recv(into).await?)
+    }
+}
+
+/// A UDP socket that takes datagrams from anyone.
+#[derive(Debug)]
+pub struct Bound {
+    socket: UdpSocket,
+    /// The same socket once more, to send without glommio: its `send_to` sends one byte only after
+    /// the socket was full.
+    sender: Socket,
+}
+
+impl Bound {
+    /// Takes the port of `address`; port 0: a free one.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        let sender = socket.try_clone()?;
+        Ok(Self {
+            socket: adopt(socket),
+            sender,
+        })
+    }
+
+    /// Its own address.
+    pub fn local(&self) -> io::Result<SocketAddr> {
+        self.sender
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Waits for one datagram. What is longer than `into` is cut off.
+    pub async fn receive(&self, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        Ok(self.socket.recv_from(into).await?)
+    }
+
+    /// Sends one datagram now or, when the socket is full, not at all: `ErrorKind::WouldBlock`.
+    pub fn try_send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        let sent = rustix::net::sendto(&self.sender, bytes, SendFlags::DONTWAIT, &to)?;
+        if sent == bytes.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
     }
 }
 
@@ -48,4 +109,82 @@ impl Datagram {
 fn adopt(socket: Socket) -> UdpSocket {
     // SAFETY: the descriptor is open, a UDP socket, and owned by nobody else after `into_raw_fd`.
     unsafe { UdpSocket::from_raw_fd(socket.into_raw_fd()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard;
+
+    #[test]
+    fn there_and_back() {
+        shard::run_one(async {
+            let server = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let client = Datagram::connect(server.local().unwrap()).unwrap();
+            client.send(b"question").await.unwrap();
+            let mut buffer = [0; 16];
+            let (len, from) = server.receive(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..len], b"question");
+            server.try_send(b"answer", from).unwrap();
+            let len = client.receive(&mut buffer, clock::NEVER).await.unwrap();
+            assert_eq!(&buffer[..len], b"answer");
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn the_deadline_ends_the_wait_and_the_socket_goes_on() {
+        shard::run_one(async {
+            let server = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let client = Datagram::connect(server.local().unwrap()).unwrap();
+            let mut buffer = [0; 16];
+            let late = client
+                .receive(&mut buffer, clock::after(2_000))
+                .await
+                .unwrap_err();
+            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+            let late = client.receive(&mut buffer, 0).await.unwrap_err();
+            assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+            client.send(b"x").await.unwrap();
+            let (_, from) = server.receive(&mut buffer).await.unwrap();
+            server.try_send(b"y", from).unwrap();
+            assert_eq!(client.receive(&mut buffer, clock::NEVER).await.unwrap(), 1);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn nobody_there_is_an_error_not_a_wait() {
+        shard::run_one(async {
+            let gone = Bound::bind("127.0.0.1:0".parse().unwrap())
+                .unwrap()
+                .local()
+                .unwrap();
+            let client = Datagram::connect(gone).unwrap();
+            client.send(b"x").await.unwrap();
+            let error = client
+                .receive(&mut [0; 16], clock::NEVER)
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn strangers_are_not_heard() {
+        shard::run_one(async {
+            let server = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let stranger = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let client = Datagram::connect(server.local().unwrap()).unwrap();
+            client.send(b"x").await.unwrap();
+            let mut buffer = [0; 16];
+            let (_, from) = server.receive(&mut buffer).await.unwrap();
+            stranger.try_send(b"forged", from).unwrap();
+            server.try_send(b"true", from).unwrap();
+            let len = client.receive(&mut buffer, clock::NEVER).await.unwrap();
+            assert_eq!(&buffer[..len], b"true");
+        })
+        .unwrap();
+    }
 }
