@@ -21,8 +21,6 @@ use std::rc::Rc;
 /// Datagrams that are no answer to our question, in one try; after them somebody is guessing ids, and
 /// the question goes over TCP, where guessing is of no use.
 const FOREIGN_COUNT_MAX: usize = 16;
-//= RFC 8767 section 5: after 1.8 seconds without an answer, whoever waits gets the stale one
-const STALE_WAIT: u64 = 1_800_000;
 
 /// One shard's resolver: behind the `Rc` of each [`super::Resolver`], and of each query in flight.
 pub(super) struct Client {
@@ -136,7 +134,7 @@ impl Client {
                 refresh: true,
             } => {
                 let refresh = async { self.join(question)?.outcome().await };
-                match timer::until(clock::after(STALE_WAIT), refresh).await {
+                match timer::until(clock::after(micros(self.options.stale_wait)), refresh).await {
                     Ok(Ok(data)) => Ok(data),
                     Ok(Err(_)) | Err(timer::Elapsed) => {
                         self.count(|counts| counts.stale += 1);

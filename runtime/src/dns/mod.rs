@@ -71,6 +71,8 @@ pub struct Options {
     pub attempts: u32,
     /// The limit of a whole lookup, all tries and aliases together.
     pub timeout_total: Duration,
+    /// How long a lookup waits for fresh data while it has stale data in hand.
+    pub stale_wait: Duration,
     /// Questions open at once on this shard.
     pub in_flight_max: usize,
     /// The limits of this shard's cache.
@@ -85,6 +87,8 @@ impl Options {
             timeout: Duration::from_secs(3),
             attempts: 2,
             timeout_total: Duration::from_secs(15),
+            //= RFC 8767 section 5: after 1.8 seconds whoever waits gets the stale answer
+            stale_wait: Duration::from_millis(1800),
             in_flight_max: 2_000,
             cache: cache::Limits::default(),
         }

@@ -68,6 +68,7 @@ pub enum Fault {
 pub struct Zone {
     nodes: BTreeMap<Name, Node>,
     negative_ttl: u32,
+    follows_aliases: bool,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -91,6 +92,7 @@ impl Zone {
         Self {
             nodes: BTreeMap::new(),
             negative_ttl: 60,
+            follows_aliases: true,
         }
     }
 
@@ -109,6 +111,13 @@ impl Zone {
     /// How long answers without records hold, in seconds; 0: they come without an SOA record.
     pub fn negative_ttl(&mut self, ttl: u32) -> &mut Self {
         self.negative_ttl = ttl;
+        self
+    }
+
+    /// Whether an answer holds what an alias leads to, or the alias only, as from a server that does
+    /// not know the other zone.
+    pub fn follow_aliases(&mut self, follows: bool) -> &mut Self {
+        self.follows_aliases = follows;
         self
     }
 
@@ -229,6 +238,7 @@ fn fill(response: &mut Message, zone: &Zone, name: Option<Name>, wanted: RecordT
         }
         match alias {
             _ if is_found => return,
+            Some(_) if !zone.follows_aliases => return,
             Some(target) => owner = Some(target),
             None => return deny(response, zone, ResponseCode::NoError),
         }
