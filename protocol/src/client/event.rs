@@ -56,6 +56,8 @@ pub enum Next {
 pub enum Event<'i> {
     /// Nothing complete is left: send what was written, read, and call again.
     NeedInput,
+    /// An answer that concerns the session alone. `write` may have more to say now.
+    Answered,
     /// The peer has introduced itself: `begin` a transaction (or `start_tls` first).
     Ready(Extensions),
     /// Send what was written (nothing), shake hands, then call `tls_established`.

@@ -296,33 +296,28 @@ impl<'c> Session<'c> {
         input: &mut &'i [u8],
         out: &mut Vec<u8>,
     ) -> Event<'i> {
-        loop {
-            match self.phase {
-                Phase::Closed | Phase::TurnedAway => return Event::Closed,
-                Phase::Ending(violation) => return self.broken(violation, &[]),
-                Phase::Handshake => return Event::Handshake,
-                Phase::Opening | Phase::Ready | Phase::Quitting => {}
+        match self.phase {
+            Phase::Closed | Phase::TurnedAway => return Event::Closed,
+            Phase::Ending(violation) => return self.broken(violation, &[]),
+            Phase::Handshake => return Event::Handshake,
+            Phase::Opening | Phase::Ready | Phase::Quitting => {}
+        }
+        if let Some(event) = self.settle() {
+            return event;
+        }
+        let before = *input;
+        match self.reader.take(input) {
+            Err(fault) => self.broken(violation(fault), before),
+            Ok(Some(answer)) => {
+                self.deadline = None;
+                let more = !input.is_empty();
+                self.digest(answer, more, out)
             }
-            if let Some(event) = self.settle() {
-                return event;
-            }
-            let before = *input;
-            let event = match self.reader.take(input) {
-                Err(fault) => Some(self.broken(violation(fault), before)),
-                Ok(Some(answer)) => {
-                    let more = !input.is_empty();
-                    self.deadline = None;
-                    self.digest(answer, more, out)
+            Ok(None) => {
+                if let (None, Some(oldest)) = (self.deadline, self.window.oldest()) {
+                    self.deadline = Some(now.after(timeout(oldest, self.config)));
                 }
-                Ok(None) => {
-                    if let (None, Some(oldest)) = (self.deadline, self.window.oldest()) {
-                        self.deadline = Some(now.after(timeout(oldest, self.config)));
-                    }
-                    Some(Event::NeedInput)
-                }
-            };
-            if let Some(event) = event {
-                return event;
+                Event::NeedInput
             }
         }
     }
@@ -353,67 +348,70 @@ impl<'c> Session<'c> {
         Some(Event::Over)
     }
 
-    /// What an answer does. `None` where the caller need not know.
-    fn digest<'i>(
-        &mut self,
-        answer: Answer<'i>,
-        more: bool,
-        out: &mut Vec<u8>,
-    ) -> Option<Event<'i>> {
+    /// What an answer does.
+    fn digest<'i>(&mut self, answer: Answer<'i>, more: bool, out: &mut Vec<u8>) -> Event<'i> {
         //= RFC 5321 section 3.8: 421 may answer any command, and none: the server hangs up
         if answer.code.get() == 421 {
             self.phase = Phase::TurnedAway;
-            return Some(Event::Close(answer));
+            return Event::Close(answer);
         }
         let Some(kind) = self.window.pop() else {
-            return Some(self.unasked(answer));
+            return self.unasked(answer);
         };
-        let (positive, wait) = (answer.is_positive(), answer.code.is_intermediate());
-        if wait != (positive && kind == Kind::Data) && kind != Kind::Quit {
-            return Some(self.broken(Violation::Unexpected(step(kind)), answer.raw()));
+        let positive = answer.is_positive();
+        let go_on = positive && kind == Kind::Data;
+        if answer.code.is_intermediate() != go_on && kind != Kind::Quit {
+            return self.broken(Violation::Unexpected(step(kind)), answer.raw());
         }
         match kind {
             Kind::Greeting if positive => self.hello(Kind::Hello, out),
             Kind::Hello if positive => {
                 self.extensions = extension::parse::parse(answer.lines());
-                return Some(self.ready());
+                self.ready()
             }
             //= RFC 5321 section 3.2: a server that does not know EHLO is asked by HELO
             Kind::Hello if answer.code.is_permanent() => self.hello(Kind::HelloOld, out),
-            Kind::HelloOld if positive => return Some(self.ready()),
+            Kind::HelloOld if positive => self.ready(),
             Kind::Greeting | Kind::Hello | Kind::HelloOld => {
                 //= RFC 5321 section 3.1: after a refusal the client says QUIT
                 out.extend_from_slice(QUIT);
-                return Some(self.close(answer));
+                self.close(answer)
             }
-            Kind::StartTls if !positive => return Some(Event::TlsRefused(answer)),
+            Kind::StartTls if !positive => Event::TlsRefused(answer),
             //= RFC 3207 section 6: what came in clear text behind the answer must not count as encrypted
-            Kind::StartTls if more => {
-                return Some(self.broken(Violation::BytesBehindStartTls, answer.raw()));
+            Kind::StartTls if more => self.broken(Violation::BytesBehindStartTls, answer.raw()),
+            Kind::StartTls => {
+                self.phase = Phase::Handshake;
+                Event::Handshake
             }
-            Kind::StartTls => self.phase = Phase::Handshake,
-            Kind::Reset if positive => self.stale = false,
-            Kind::Reset => {
-                return Some(self.broken(Violation::Unexpected(step(kind)), answer.raw()));
-            }
+            Kind::Reset if positive => self.taken_back(),
+            Kind::Reset => self.broken(Violation::Unexpected(step(kind)), answer.raw()),
             Kind::Mail => {
                 self.answers.mail = Some(positive);
                 self.stale |= positive;
-                return Some(Event::Mail(answer));
+                Event::Mail(answer)
             }
-            Kind::Recipient => return self.recipient(answer),
-            Kind::Data if positive => return self.go(out),
-            Kind::Data if self.answers.taken > 0 => return Some(self.sent(answer)),
-            Kind::Data => self.stage = Stage::GivenUp,
+            Kind::Recipient => self.recipient(answer),
+            Kind::Data if positive => self.go(out),
+            Kind::Data if self.answers.taken > 0 => self.sent(answer),
+            Kind::Data => {
+                self.stage = Stage::GivenUp;
+                Event::Answered
+            }
             Kind::End => {
                 self.stale = false;
-                return Some(self.sent(answer));
+                self.sent(answer)
             }
-            Kind::EndOfNothing => self.stale = false,
-            Kind::Chunk => return Some(self.chunk_answered(answer)),
-            Kind::Quit => return Some(self.close(answer)),
+            Kind::EndOfNothing => self.taken_back(),
+            Kind::Chunk => self.chunk_answered(answer),
+            Kind::Quit => self.close(answer),
         }
-        None
+    }
+
+    /// The peer has forgotten the transaction that it had open.
+    fn taken_back(&mut self) -> Event<'static> {
+        self.stale = false;
+        Event::Answered
     }
 
     /// An answer while nothing is outstanding: only the content can be meant.
@@ -424,27 +422,27 @@ impl<'c> Session<'c> {
         self.broken(Violation::Unasked, answer.raw())
     }
 
-    fn recipient<'i>(&mut self, answer: Answer<'i>) -> Option<Event<'i>> {
+    fn recipient<'i>(&mut self, answer: Answer<'i>) -> Event<'i> {
         let recipient = self.answers.answered;
         self.answers.answered += 1;
         if self.answers.refused() {
             // Whatever it says, it has no sender: the refusal of MAIL has told all.
-            return None;
+            return Event::Answered;
         }
         self.answers.taken += u16::from(answer.is_positive());
-        Some(Event::Recipient(recipient, answer))
+        Event::Recipient(recipient, answer)
     }
 
     /// 354.
-    fn go(&mut self, out: &mut Vec<u8>) -> Option<Event<'static>> {
+    fn go(&mut self, out: &mut Vec<u8>) -> Event<'static> {
         if self.answers.taken > 0 {
             self.stage = Stage::Body;
-            return Some(Event::SendBody);
+            return Event::SendBody;
         }
         //= RFC 2920 section 3.1: with no recipient left, a 354 is followed by the dot alone
         self.send(Kind::EndOfNothing, b".\r\n", out);
         self.stage = Stage::GivenUp;
-        None
+        Event::Answered
     }
 
     /// The answer to BDAT LAST: of the older transaction if there are two.
@@ -585,7 +583,7 @@ impl<'c> Session<'c> {
         //= RFC 3207 section 4.2: whatever was learnt before the handshake is forgotten
         self.extensions = Extensions::NONE;
         self.phase = Phase::Opening;
-        self.hello(Kind::Hello, out);
+        let _ = self.hello(Kind::Hello, out);
     }
 
     /// When the peer's time is up; `None` while nothing is waited for.
@@ -671,10 +669,11 @@ impl<'c> Session<'c> {
         true
     }
 
-    fn hello(&mut self, kind: Kind, out: &mut Vec<u8>) {
+    fn hello(&mut self, kind: Kind, out: &mut Vec<u8>) -> Event<'static> {
         let from = out.len();
         write::hello(kind == Kind::Hello, &self.config.hostname, out);
         self.window.push(kind, out.len() - from);
+        Event::Answered
     }
 
     fn ready(&mut self) -> Event<'static> {
