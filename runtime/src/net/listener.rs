@@ -1,28 +1,97 @@
 //! The listener: one socket a shard on a shared port.
+//!
+//! It accepts by itself and uses glommio only to wait: glommio's accept makes three more system calls
+//! and leaves the descriptor open to child processes.
 
 use super::stream::Stream;
+use crate::{shard, timer};
+use futures_lite::io::AsyncRead;
+use glommio::net::TcpStream;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, IntoRawFd};
+use std::pin::Pin;
 
-/// A listening TCP socket of this shard (SO_REUSEPORT: each shard has its own on the same port).
+/// Connections the kernel holds for us until we accept them.
+const BACKLOG: i32 = 1024;
+/// How long to wait when the machine has no descriptor or no memory for a connection.
+const PAUSE_MICROS: u64 = 100_000;
+
+/// A listening TCP socket of this shard (SO_REUSEPORT: each shard has its own on the same port, and
+/// the kernel spreads the connections).
 #[derive(Debug)]
-pub struct Listener(());
+pub struct Listener {
+    socket: Socket,
+    local: SocketAddr,
+}
 
 impl Listener {
     /// Listens at `address`; port 0 takes a free one (see `local`).
-    pub fn bind(_address: SocketAddr) -> io::Result<Self> {
-        unimplemented!()
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let kind = Type::STREAM.nonblocking().cloexec();
+        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        // Accepted sockets inherit it, which saves a call for each.
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let local = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok(Self { socket, local })
     }
 
     /// The address it listens at.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
-        unimplemented!()
+        self.local
     }
 
-    /// The next connection. An error here is the machine's (descriptors, memory), never a peer's;
-    /// after one, `accept` waits a moment by itself, so a loop around it cannot spin.
+    /// The next connection. An error here is the machine's (descriptors, memory), never a peer's; it
+    /// comes after a pause, so a loop around `accept` cannot spin. Dropping the future loses nothing.
     pub async fn accept(&self) -> io::Result<Stream> {
-        unimplemented!()
+        shard::yield_if_needed().await;
+        loop {
+            match acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok((socket, peer)) => match peer.map(SocketAddr::try_from) {
+                    Some(Ok(peer)) => return Ok(Stream::adopt(socket, peer)),
+                    // It is gone again, and with it its address.
+                    _ => continue,
+                },
+                Err(Errno::AGAIN) => self.readable().await?,
+                Err(error) if is_ours(error) => {
+                    timer::sleep(PAUSE_MICROS).await;
+                    return Err(error.into());
+                }
+                // The connection failed before it was accepted; the next one is another.
+                Err(_) => {}
+            }
+        }
     }
+
+    /// Waits until there is something to accept. glommio waits for readability only as part of a read:
+    /// the read of a listening socket fails at once, but not before the wait that its stream begins
+    /// with is over. So each wait takes a fresh stream, on a descriptor of its own.
+    async fn readable(&self) -> io::Result<()> {
+        let twin = self.socket.try_clone()?;
+        // SAFETY: the descriptor is open, a TCP socket, and owned by nobody else after the call.
+        let mut twin = unsafe { TcpStream::from_raw_fd(twin.into_raw_fd()) };
+        // Neither the bytes nor the error mean anything, only that there was an answer.
+        let _ = poll_fn(|context| Pin::new(&mut twin).poll_read(context, &mut [0])).await;
+        Ok(())
+    }
+}
+
+/// Whether accepting failed for want of something here, and not because of the peer.
+fn is_ours(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::BADF | Errno::INVAL
+    )
 }

@@ -1,55 +1,299 @@
 //! The stream: a TCP connection with a deadline on every operation.
+//!
+//! An operation is tried at once and costs no timer if it succeeds; only one that has to wait arms an
+//! alarm. The futures are small structs and not `async fn`s, because a session holds one while it
+//! waits and ten thousand sessions wait. No buffers live here (see `inbox`), and no protocol.
 
-use std::io;
+use crate::timer::Alarm;
+use futures_lite::io::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::future::Future;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-/// A TCP connection of this shard. Deadlines are in `clock::micros`; `u64::MAX` is none.
+/// How many slices one system call takes; more are written by several.
+const SLICES_MAX: usize = 16;
+
+/// A TCP connection of this shard. Dropping it closes it, at the latest when the shard next turns to
+/// its sockets: until then a wait of its own, which is being cancelled, holds it open. Deadlines are in `clock::micros`; `u64::MAX`
+/// is none. What is possible at once succeeds even after its deadline.
 #[derive(Debug)]
-pub struct Stream(());
+pub struct Stream {
+    tcp: TcpStream,
+    peer: SocketAddr,
+}
 
 impl Stream {
-    /// Connects, from `source` if one is given.
+    /// Takes over a connected or connecting socket; Nagle's delay is the caller's to switch off.
+    pub(super) fn adopt(socket: OwnedFd, peer: SocketAddr) -> Self {
+        // SAFETY: the descriptor is open, a TCP socket, and owned by nobody else after the call.
+        let tcp = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
+        Self { tcp, peer }
+    }
+
+    /// Connects, from `source` if one is given. A refusal is an error here, not at the first read.
     pub async fn connect(
-        _address: SocketAddr,
-        _source: Option<IpAddr>,
-        _deadline: u64,
+        address: SocketAddr,
+        source: Option<IpAddr>,
+        deadline: u64,
     ) -> io::Result<Self> {
-        unimplemented!()
+        let mut stream = Self::start(address, source)?;
+        stream.connected(deadline).await?;
+        Ok(stream)
+    }
+
+    /// A socket on its way to being connected. glommio's own connect cannot bind a source.
+    fn start(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Self> {
+        let kind = Type::STREAM.nonblocking().cloexec();
+        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(source) = source {
+            bind_address_no_port(&socket)?;
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+            _ => Ok(Self::adopt(socket.into(), address)),
+        }
+    }
+
+    /// Waits until the connection stands. Writing nothing would block before that, fails if it was
+    /// refused, and sends nothing when it stands: so it asks exactly this question.
+    fn connected(&mut self, deadline: u64) -> impl Future<Output = io::Result<()>> {
+        let mut alarm = Alarm::new();
+        std::future::poll_fn(move |context| {
+            match Pin::new(&mut self.tcp).poll_write(context, &[]) {
+                Poll::Ready(result) => Poll::Ready(result.map(drop)),
+                Poll::Pending => late(&mut alarm, deadline, context),
+            }
+        })
     }
 
     /// The other end.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        unimplemented!()
+        self.peer
     }
 
     /// This end.
     pub fn local(&self) -> io::Result<SocketAddr> {
-        unimplemented!()
+        Ok(rustix::net::getsockname(self.descriptor())?.try_into()?)
     }
 
-    /// Reads what is there, up to `into.len()`; 0 is the end. Dropping the future loses nothing.
-    pub async fn read(&mut self, _into: &mut [u8], _deadline: u64) -> io::Result<usize> {
-        unimplemented!()
+    /// Reads what is there, up to `into.len()` bytes; 0 is the end of the stream, `TimedOut` the
+    /// deadline. Dropping the future loses nothing.
+    pub fn read<'s>(&'s mut self, into: &'s mut [u8], deadline: u64) -> Read<'s> {
+        debug_assert!(!into.is_empty(), "reading nothing looks like the end");
+        Read {
+            stream: self,
+            into,
+            deadline,
+            alarm: Alarm::new(),
+        }
     }
 
     /// What can be read without waiting: `None` when nothing is there, `Some(0)` at the end.
-    pub fn try_read(&mut self, _into: &mut [u8]) -> io::Result<Option<usize>> {
-        unimplemented!()
+    pub fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        match rustix::net::recv(self.descriptor(), into, RecvFlags::DONTWAIT) {
+            Ok((_, count)) => Ok(Some(count)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Writes all of `bytes`.
-    pub async fn write_all(&mut self, _bytes: &[u8], _deadline: u64) -> io::Result<()> {
-        unimplemented!()
+    /// Writes all of `bytes`. If the future is dropped or fails, some of them may have gone.
+    pub fn write_all<'s>(&'s mut self, bytes: &'s [u8], deadline: u64) -> WriteAll<'s> {
+        WriteAll {
+            stream: self,
+            rest: bytes,
+            deadline,
+            alarm: Alarm::new(),
+        }
     }
 
-    /// Writes all slices, in order, by one system call when the socket has room.
-    pub async fn write_slices(&mut self, _slices: &[&[u8]], _deadline: u64) -> io::Result<()> {
-        unimplemented!()
+    /// Writes all slices, in order; one system call when there are not more than 16 and the socket
+    /// has room. If the future is dropped or fails, some of the bytes may have gone.
+    pub fn write_slices<'s>(
+        &'s mut self,
+        slices: &'s [&'s [u8]],
+        deadline: u64,
+    ) -> WriteSlices<'s> {
+        WriteSlices {
+            stream: self,
+            slices,
+            written: 0,
+            deadline,
+            alarm: Alarm::new(),
+        }
     }
 
     /// Ends the writing direction (FIN); reading goes on.
     pub fn shut_down(&mut self) -> io::Result<()> {
-        unimplemented!()
+        Ok(rustix::net::shutdown(self.descriptor(), Shutdown::Write)?)
+    }
+
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_read(context, into)
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match ready!(Pin::new(&mut self.tcp).poll_write(context, bytes)) {
+            Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            result => Poll::Ready(result),
+        }
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open for as long as `tcp`, from which the result borrows.
+        unsafe { BorrowedFd::borrow_raw(self.tcp.as_raw_fd()) }
+    }
+}
+
+/// Lets the kernel choose the port only when it knows the other end: a source address then has all
+/// ports for each destination, not once.
+fn bind_address_no_port(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open, and the option is read from an int that outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// An operation has to wait: either longer, or its deadline has passed.
+fn late<T>(alarm: &mut Alarm, deadline: u64, context: &Context<'_>) -> Poll<io::Result<T>> {
+    match alarm.is_due(deadline, context) {
+        true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        false => Poll::Pending,
+    }
+}
+
+/// See [`Stream::read`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Read<'s> {
+    stream: &'s mut Stream,
+    into: &'s mut [u8],
+    deadline: u64,
+    alarm: Alarm,
+}
+
+impl Future for Read<'_> {
+    type Output = io::Result<usize>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        match this.stream.poll_read(context, this.into) {
+            Poll::Pending => late(&mut this.alarm, this.deadline, context),
+            ready => ready,
+        }
+    }
+}
+
+/// See [`Stream::write_all`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct WriteAll<'s> {
+    stream: &'s mut Stream,
+    rest: &'s [u8],
+    deadline: u64,
+    alarm: Alarm,
+}
+
+impl Future for WriteAll<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        while !this.rest.is_empty() {
+            match this.stream.poll_write(context, this.rest) {
+                Poll::Ready(count) => this.rest = &this.rest[count?..],
+                Poll::Pending => return late(&mut this.alarm, this.deadline, context),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// See [`Stream::write_slices`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct WriteSlices<'s> {
+    stream: &'s mut Stream,
+    /// What is not written in full.
+    slices: &'s [&'s [u8]],
+    /// How much of the first of them is.
+    written: usize,
+    deadline: u64,
+    alarm: Alarm,
+}
+
+impl WriteSlices<'_> {
+    /// Counts bytes as written and passes over the slices that are done, empty ones included.
+    fn wrote(&mut self, count: usize) {
+        self.written += count;
+        while let [first, rest @ ..] = self.slices
+            && first.len() <= self.written
+        {
+            self.written -= first.len();
+            self.slices = rest;
+        }
+    }
+
+    /// One system call for as many slices as it takes.
+    fn send(&self) -> Result<usize, Errno> {
+        let mut parts = [IoSlice::new(&[]); SLICES_MAX];
+        for (part, slice) in parts.iter_mut().zip(self.slices) {
+            *part = IoSlice::new(slice);
+        }
+        parts[0] = IoSlice::new(&self.slices[0][self.written..]);
+        rustix::net::sendmsg(
+            self.stream.descriptor(),
+            &parts[..self.slices.len().min(SLICES_MAX)],
+            &mut SendAncillaryBuffer::default(),
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        )
+    }
+}
+
+impl Future for WriteSlices<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.wrote(0);
+        while let [first, ..] = this.slices {
+            let first = &first[this.written..];
+            let count = match this.send() {
+                // No room: glommio knows how to wait for some, and tries once more before that.
+                Err(Errno::AGAIN) => match this.stream.poll_write(context, first) {
+                    Poll::Ready(count) => count?,
+                    Poll::Pending => return late(&mut this.alarm, this.deadline, context),
+                },
+                result => result?,
+            };
+            this.wrote(count);
+        }
+        Poll::Ready(Ok(()))
     }
 }

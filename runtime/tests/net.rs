@@ -1,0 +1,342 @@
+//! Sockets over loopback, on real executors. A deadline of 0 has always passed: whatever has to wait
+//! then ends at once, so no test waits for a clock.
+
+use mailrail_runtime::net::inbox::{Fill, Filling, INBOX_LEN, Inbox};
+use mailrail_runtime::net::listener::Listener;
+use mailrail_runtime::net::stream::{Read, Stream, WriteAll, WriteSlices};
+use mailrail_runtime::shard::{self, Lane, run_one};
+use mailrail_runtime::{clock, timer};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+const PAST: u64 = 0;
+const NEVER: u64 = clock::NEVER;
+
+fn loopback() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// Two ends of one connection.
+async fn pair() -> (Stream, Stream) {
+    let listener = Listener::bind(loopback()).unwrap();
+    let address = listener.local();
+    let source = shard::spawn(Lane::Accept, Stream::connect(address, None, NEVER));
+    let accepted = listener.accept().await.unwrap();
+    (source.await.unwrap(), accepted)
+}
+
+#[test]
+fn bytes_go_both_ways_and_the_ends_know_each_other() {
+    run_one(async {
+        let (mut left, mut right) = pair().await;
+        assert_eq!(left.peer(), right.local().unwrap());
+        assert_eq!(left.local().unwrap(), right.peer());
+        let mut buffer = [0; 16];
+        left.write_all(b"hello", PAST).await.unwrap();
+        assert_eq!(right.read(&mut buffer, NEVER).await.unwrap(), 5);
+        right
+            .write_slices(&[b"", b"he", b"", b"llo", b""], PAST)
+            .await
+            .unwrap();
+        assert_eq!(left.read(&mut buffer, NEVER).await.unwrap(), 5);
+        assert_eq!(&buffer[..5], b"hello");
+        right.write_slices(&[], PAST).await.unwrap();
+        right.write_slices(&[b""], PAST).await.unwrap();
+        right.shut_down().unwrap();
+        assert_eq!(left.read(&mut buffer, NEVER).await.unwrap(), 0);
+        left.write_all(b"still", PAST).await.unwrap();
+        assert_eq!(right.read(&mut buffer, NEVER).await.unwrap(), 5);
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_is_there_is_read_even_after_the_deadline_and_nothing_is_not() {
+    run_one(async {
+        let (mut left, mut right) = pair().await;
+        let mut buffer = [0; 16];
+        let error = right.read(&mut buffer, PAST).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(right.try_read(&mut buffer).unwrap(), None);
+        left.write_all(b"x", PAST).await.unwrap();
+        assert_eq!(right.read(&mut buffer, NEVER).await.unwrap(), 1);
+        left.write_all(b"yz", PAST).await.unwrap();
+        assert_eq!(right.try_read(&mut buffer).unwrap(), Some(2));
+        left.shut_down().unwrap();
+        assert_eq!(right.try_read(&mut buffer).unwrap(), Some(0));
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_wait_ends_with_its_deadline_and_the_stream_lives_on() {
+    run_one(async {
+        let (mut left, mut right) = pair().await;
+        let deadline = clock::after(5_000);
+        let mut buffer = [0; 4];
+        let error = right.read(&mut buffer, deadline).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(clock::micros() >= deadline);
+        let mut inbox = Inbox::new();
+        assert_eq!(
+            inbox.fill(&mut right, clock::after(5_000)).await.unwrap(),
+            Fill::Deadline
+        );
+        left.write_all(b"late", PAST).await.unwrap();
+        assert_eq!(inbox.fill(&mut right, NEVER).await.unwrap(), Fill::Some);
+        assert_eq!(inbox.unread(), b"late");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_dropped_read_loses_nothing() {
+    run_one(async {
+        let (mut left, mut right) = pair().await;
+        let mut buffer = [0; 4];
+        for _ in 0..3 {
+            let read = timer::until(PAST, right.read(&mut buffer, NEVER)).await;
+            assert!(read.is_err());
+        }
+        left.write_all(b"abcd", PAST).await.unwrap();
+        assert_eq!(right.read(&mut buffer, NEVER).await.unwrap(), 4);
+    })
+    .unwrap();
+}
+
+/// More than the sockets' buffers hold, in pieces of all sizes, against a reader that begins late.
+#[test]
+fn a_full_socket_makes_the_writer_wait_or_be_late() {
+    let (left_bytes, right_bytes): (Vec<u8>, Vec<u8>) = (
+        (0..20_000_000_u32).map(|i| (i / 7) as u8).collect(),
+        vec![b'z'; 9_999_999],
+    );
+    run_one(async {
+        let (mut left, mut right) = pair().await;
+        let expected = [&left_bytes[..], &right_bytes[..]].concat();
+        let error = left.write_all(&left_bytes, PAST).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "it does not fit");
+
+        let (mut left, mut late_right) = (pair().await, 0);
+        std::mem::swap(&mut right, &mut left.1);
+        let reader = shard::spawn(Lane::Deliver, async move {
+            let (mut all, mut buffer) = (Vec::new(), vec![0; 100_000]);
+            loop {
+                match right.read(&mut buffer, NEVER).await.unwrap() {
+                    0 => return all,
+                    count => all.extend_from_slice(&buffer[..count]),
+                }
+            }
+        });
+        let mut slices = Vec::new();
+        let (mut rest, mut length) = (&expected[..], 1);
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(length.min(rest.len()));
+            slices.push(piece);
+            (rest, length) = (after, length * 3 % 1_000_003);
+            late_right += 1;
+        }
+        assert!(late_right > 32, "more slices than one call takes");
+        left.0.write_slices(&slices, NEVER).await.unwrap();
+        drop(left.0);
+        assert!(reader.await == expected);
+    })
+    .unwrap();
+}
+
+#[test]
+fn slices_are_late_like_everything_else() {
+    let bytes = vec![b'x'; 20_000_000];
+    run_one(async {
+        let (mut left, _right) = pair().await;
+        let error = left
+            .write_slices(&[&bytes, &bytes], PAST)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_refused_connection_says_so_at_connect() {
+    run_one(async {
+        let address = Listener::bind(loopback()).unwrap().local();
+        let error = Stream::connect(address, None, NEVER).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    })
+    .unwrap();
+}
+
+/// A listener whose queue is full answers nothing at all: the kernel drops what comes.
+#[test]
+fn a_connection_that_does_not_come_about_is_late() {
+    run_one(async {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.bind(&loopback().into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut held = Vec::new();
+        let error = loop {
+            match Stream::connect(address, None, clock::after(20_000)).await {
+                Ok(stream) => held.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    })
+    .unwrap();
+}
+
+#[test]
+fn the_source_address_is_the_one_that_was_asked_for() {
+    run_one(async {
+        let listener = Listener::bind(loopback()).unwrap();
+        let source = IpAddr::from([127, 0, 0, 77]);
+        let address = listener.local();
+        let stream = shard::spawn(Lane::Deliver, Stream::connect(address, Some(source), NEVER));
+        assert_eq!(listener.accept().await.unwrap().peer().ip(), source);
+        stream.await.unwrap();
+        let foreign = Some(IpAddr::from([192, 0, 2, 1]));
+        let error = Stream::connect(address, foreign, NEVER).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
+    })
+    .unwrap();
+}
+
+#[test]
+fn version_six_listens_beside_version_four_on_one_port() {
+    run_one(async {
+        let six = match Listener::bind((Ipv6Addr::UNSPECIFIED, 0).into()) {
+            Ok(six) => six,
+            // A machine without IPv6 has nothing to show here.
+            Err(error) if error.kind() == ErrorKind::Unsupported => return,
+            Err(error) => panic!("{error}"),
+        };
+        let port = six.local().port();
+        let four = Listener::bind((Ipv4Addr::UNSPECIFIED, port).into()).unwrap();
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let stream = shard::spawn(Lane::Deliver, Stream::connect(to, None, NEVER));
+        assert!(four.accept().await.unwrap().peer().is_ipv4());
+        stream.await.unwrap();
+    })
+    .unwrap();
+}
+
+#[test]
+fn many_connections_are_accepted_from_one_wait() {
+    run_one(async {
+        let listener = Listener::bind(loopback()).unwrap();
+        let address = listener.local();
+        assert!(
+            timer::until(PAST, listener.accept()).await.is_err(),
+            "nobody is there"
+        );
+        for round in 1..4 {
+            let sources: Vec<_> = (0..round * 20)
+                .map(|_| shard::spawn(Lane::Deliver, Stream::connect(address, None, NEVER)))
+                .collect();
+            let mut held = Vec::new();
+            for _ in &sources {
+                held.push(listener.accept().await.unwrap());
+            }
+            for source in sources {
+                source.await.unwrap();
+            }
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_inbox_appends_until_it_is_consumed_and_sees_the_end() {
+    run_one(async {
+        let (mut left, mut right) = pair().await;
+        let mut inbox = Inbox::new();
+        assert_eq!(inbox.fill(&mut right, PAST).await.unwrap(), Fill::Deadline);
+        left.write_all(b"one ", PAST).await.unwrap();
+        assert_eq!(inbox.fill(&mut right, NEVER).await.unwrap(), Fill::Some);
+        left.write_all(b"two", PAST).await.unwrap();
+        assert_eq!(inbox.fill(&mut right, NEVER).await.unwrap(), Fill::Some);
+        assert_eq!(inbox.unread(), b"one two");
+        inbox.consume(4);
+        drop(left);
+        assert_eq!(inbox.fill(&mut right, NEVER).await.unwrap(), Fill::Eof);
+        assert_eq!(inbox.unread(), b"two");
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_inbox_passes_any_amount_on_in_order() {
+    let bytes: Vec<u8> = (0..300_000_u32).map(|i| (i / 3) as u8).collect();
+    let expected = bytes.clone();
+    run_one(async {
+        let (mut left, mut right) = pair().await;
+        let writer = shard::spawn(Lane::Deliver, async move {
+            for piece in bytes.chunks(7_777) {
+                left.write_all(piece, NEVER).await.unwrap();
+            }
+        });
+        let (mut inbox, mut all, mut take) = (Inbox::new(), Vec::new(), 1);
+        while inbox.fill(&mut right, NEVER).await.unwrap() == Fill::Some {
+            // Leaves a rest now and then, never a full inbox.
+            let unread = inbox.unread().len();
+            let count = if unread > INBOX_LEN / 2 {
+                unread
+            } else {
+                take % (unread + 1)
+            };
+            all.extend_from_slice(&inbox.unread()[..count]);
+            inbox.consume(count);
+            take = take * 7 % 9_973;
+        }
+        all.extend_from_slice(inbox.unread());
+        writer.await;
+        assert!(all == expected);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_reset_is_an_error_not_the_end() {
+    run_one(async {
+        let (left, mut right) = pair().await;
+        right
+            .write_all(b"unread when the other end closes", PAST)
+            .await
+            .unwrap();
+        drop(left);
+        let error = right.read(&mut [0; 4], NEVER).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        let error = right.write_all(b"x", NEVER).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    })
+    .unwrap();
+}
+
+/// What a connection costs while it waits, as far as these types decide it.
+#[test]
+fn waiting_is_small() {
+    let sizes = [
+        ("Stream", size_of::<Stream>(), 152),
+        ("Inbox", size_of::<Inbox>(), 24),
+        ("fill", size_of::<Filling<'_>>(), 32),
+        ("read", size_of::<Read<'_>>(), 40),
+        ("write_all", size_of::<WriteAll<'_>>(), 40),
+        ("write_slices", size_of::<WriteSlices<'_>>(), 48),
+        ("sleep", size_of::<timer::Sleep>(), 16),
+    ];
+    for (name, size, size_max) in sizes {
+        eprintln!("{name}: {size} bytes");
+        assert!(
+            size <= size_max,
+            "{name} takes {size} bytes, more than {size_max}"
+        );
+    }
+    // A connection that is being made waits as well; a listener does so once.
+    let size = size_of_val(&Stream::connect(loopback(), None, NEVER));
+    eprintln!("connect: {size} bytes");
+    assert!(size <= 320, "connect takes {size} bytes");
+}
