@@ -1,28 +1,70 @@
 //! What the caller may do with the queue.
 
-use super::view::{Counts, Cursor, Message, Row};
+use super::destination::Destinations;
+use super::judge::{self, Case};
+use super::lane::Lanes;
+use super::schedule::{self, interval_max};
+use super::slab::{Key, NONE};
+use super::state::{Entries, Stage};
 use super::{
-    Arrival, DestinationId, Done, Effect, EntryId, Group, LaneCounts, LaneId, Outcome, Parcel,
-    Place, Resolution, Settings, Verdict,
+    Arrival, Cause, DestinationId, Done, Effect, EntryId, Group, LaneCounts, LaneId, Outcome,
+    Parcel, Place, Resolution, Settings, Verdict,
 };
 use crate::message::{Id, Timestamp};
+use std::collections::VecDeque;
+
+/// A clock that goes back by no more than this is waited for, in milliseconds; beyond it all times are
+/// clamped.
+const STANDSTILL_MAX: u64 = 5_000;
+
+/// Entries and messages that one call of [`Queue::advance`] moves at most, each: about a millisecond.
+const ADVANCE_MAX: usize = 4096;
+
+/// What was resolved holds at least so long, in milliseconds.
+const RESOLUTION_MIN: u64 = 1_000;
 
 /// One shard's waiting mail. Lives as long as the shard.
 #[derive(Debug)]
 pub struct Queue {
-    settings: Settings,
+    pub(super) settings: Settings,
+    pub(super) entries: Entries,
+    pub(super) destinations: Destinations,
+    pub(super) lanes: Lanes,
+    /// Destinations to be resolved.
+    pub(super) questions: VecDeque<Key>,
+    /// As of the last call of `advance`.
+    now: Timestamp,
 }
 
 impl Queue {
     /// An empty queue.
     pub fn new(settings: Settings, now: Timestamp) -> Self {
-        let _ = now;
-        Self { settings }
+        Self {
+            entries: Entries::new(now),
+            destinations: Destinations::new(settings.seed),
+            lanes: Lanes::new(settings.seed),
+            questions: VecDeque::new(),
+            settings,
+            now,
+        }
     }
 
-    /// Takes new settings for all decisions from now on; the seed stays.
+    /// Takes new settings for all decisions from now on.
     pub fn reconfigure(&mut self, settings: Settings) {
         self.settings = settings;
+    }
+
+    /// The time to decide by. Notices when the clock went back.
+    fn observe(&mut self, now: Timestamp) -> Timestamp {
+        if now.plus_millis(STANDSTILL_MAX) < self.now {
+            self.now = now;
+            let curve = self.settings.curve;
+            self.entries
+                .rewind(now, |attempt| interval_max(&curve, attempt));
+            self.destinations.rewind(now.unix_millis());
+            self.lanes.rewind(now, &self.settings);
+        }
+        now.max(self.now)
     }
 
     /// A committed message enters. Returns false when none of its groups is open: nothing was taken,
@@ -33,27 +75,89 @@ impl Queue {
         arrival: &Arrival,
         groups: impl IntoIterator<Item = Group<'a>>,
     ) -> bool {
-        let _ = (now, arrival, groups.into_iter().count());
-        unimplemented!()
+        let now = self.observe(now);
+        let life = match arrival.expires {
+            Some(expires) => expires.millis_since(arrival.accepted),
+            None => schedule::millis(self.settings.max_age),
+        };
+        // What was accepted in the future came before the clock went back.
+        let accepted = arrival.accepted.min(now);
+        let expires = accepted.plus_millis(life);
+        let arrival = Arrival {
+            accepted,
+            ..*arrival
+        };
+        let (mut message, mut before) = (None, None);
+        for group in groups {
+            if group.open == 0 {
+                continue;
+            }
+            let message =
+                *message.get_or_insert_with(|| self.entries.insert_message(&arrival, expires));
+            let next_max = now.plus_millis(interval_max(&self.settings.curve, group.attempt));
+            let next = group.next.map_or(now, |next| next.min(next_max));
+            let destination = self.destinations.add(group.destination);
+            let entry = self
+                .entries
+                .insert_entry(message, before, destination, &group, next);
+            before = Some(entry);
+            self.put_down(now, entry, false);
+        }
+        message.is_some()
     }
 
     /// The clock goes on: what is due becomes due, what is too old expires. After a jump back all
-    /// times are clamped.
+    /// times are clamped. Does a bounded piece of work: call it again while [`Self::next_due`] has come.
     pub fn advance(&mut self, now: Timestamp) {
-        let _ = now;
-        unimplemented!()
+        let now = self.observe(now);
+        self.now = now;
+        for _ in 0..ADVANCE_MAX {
+            match self.entries.pop_expired(now) {
+                Some(message) => self.expire(message),
+                None => break,
+            }
+        }
+        for _ in 0..ADVANCE_MAX {
+            match self.entries.pop_scheduled(now) {
+                Some(entry) => self.arrive(now, entry, false),
+                None => break,
+            }
+        }
+        self.lanes.advance(now, &self.settings);
     }
 
     /// When to call [`Self::advance`] again at the latest; `None`: nothing waits for a time.
     pub fn next_due(&self) -> Option<Timestamp> {
-        unimplemented!()
+        let entries = self.entries.next().unwrap_or(u64::MAX);
+        let next = self.lanes.next().unwrap_or(u64::MAX).min(entries);
+        (next != u64::MAX).then_some(Timestamp::from_unix_millis(next))
     }
 
     /// The next thing to do for the caller, cheap ones first. Verdicts are made as they are asked
     /// for: stop asking, and the rest waits.
     pub fn pop_effect(&mut self, now: Timestamp) -> Option<Effect> {
-        let _ = now;
-        unimplemented!()
+        let now = self.observe(now);
+        while let Some(key) = self.questions.pop_front() {
+            let Some(destination) = self.destinations.find(key) else {
+                continue;
+            };
+            let this = self.destinations.get_mut(destination);
+            if !this.line.is_empty() {
+                return Some(Effect::Resolve(DestinationId(key)));
+            }
+            this.resolving = false;
+        }
+        if let Some(lane) = self.lanes.pop_gone() {
+            return Some(Effect::LaneGone(LaneId(lane)));
+        }
+        if let Some(lane) = self.lanes.pop_flagged(now) {
+            return Some(Effect::Lane(LaneId(lane)));
+        }
+        let (entry, stage) = self.entries.pop_ending()?;
+        let destination = self.entries.entry(entry).destination();
+        let answer = self.destinations.get(destination).answer.clone();
+        let answer = answer.map_or(Cause::Age, Cause::Answer);
+        Some(Effect::Verdict(self.case(now, entry).ended(stage, answer)))
     }
 
     /// The answer to [`Effect::Resolve`]. Returns the lane, if there is one.
@@ -63,140 +167,248 @@ impl Queue {
         destination: DestinationId,
         resolution: Resolution<'_>,
     ) -> Option<LaneId> {
-        let _ = (now, destination, resolution);
-        unimplemented!()
+        let now = self.observe(now);
+        let destination = self.destinations.find(destination.0)?;
+        self.destinations.get_mut(destination).resolving = false;
+        match resolution {
+            Resolution::Lane {
+                key,
+                connection_limit,
+                until,
+            } => {
+                let lane = self.lanes.join(key);
+                self.lanes.slab[lane].set_connection_limit(connection_limit);
+                self.lead(destination, lane);
+                let this = self.destinations.get_mut(destination);
+                this.until = until.max(now.plus_millis(RESOLUTION_MIN)).unix_millis();
+                if !this.in_ring && !this.line.is_empty() {
+                    self.enter_ring(now, destination);
+                }
+                Some(LaneId(self.lanes.slab.key(lane)))
+            }
+            Resolution::Deferred { answer } => {
+                self.lead(destination, NONE);
+                self.fail_line(destination, true, answer);
+                None
+            }
+            Resolution::Failed { answer } => {
+                self.lead(destination, NONE);
+                self.fail_line(destination, false, answer);
+                None
+            }
+        }
     }
 
-    /// A destination's name as it was inserted, in lower case.
+    /// A destination's name as it was inserted, in lower case; empty if it is gone.
     pub fn destination_name(&self, destination: DestinationId) -> &str {
-        let _ = destination;
-        unimplemented!()
+        let destination = self.destinations.find(destination.0);
+        destination.map_or("", |destination| &self.destinations.get(destination).name)
     }
 
-    /// A lane's name.
+    /// A lane's name; empty if it is gone.
     pub fn lane_key(&self, lane: LaneId) -> &str {
-        let _ = lane;
-        unimplemented!()
+        let lane = self.lanes.find(lane.0);
+        lane.map_or("", |lane| &self.lanes.slab[lane].key)
     }
 
     /// The lane of this name, if it exists.
     pub fn find_lane(&self, key: &str) -> Option<LaneId> {
-        let _ = key;
-        unimplemented!()
+        let lane = self.lanes.find_name(key)?;
+        Some(LaneId(self.lanes.slab.key(lane)))
     }
 
     /// The next parcel for a connection of this lane, destinations in turn; `None` when nothing is due
-    /// or the lane is suspended.
+    /// or the lane rests.
     pub fn take(&mut self, now: Timestamp, lane: LaneId) -> Option<Parcel> {
-        let _ = (now, lane);
-        unimplemented!()
+        let now = self.observe(now);
+        let lane = self.lanes.find(lane.0)?;
+        if self.lanes.slab[lane].waits(now) {
+            return None;
+        }
+        let entry = self.take_from(now, lane)?;
+        let this = self.entries.entry(entry);
+        let message = self.entries.shared(this.message()).view();
+        Some(Parcel {
+            entry: EntryId(self.entries.key(entry)),
+            id: message.id,
+            place: message.place,
+            first: this.first(),
+            bits: judge::batch(this, self.settings.max_recipients_per_batch),
+            attempt: this.attempt(),
+            accepted: message.accepted,
+            destination: DestinationId(self.destinations.slab.key(this.destination())),
+        })
+    }
+
+    /// The slot of an entry the caller holds.
+    fn held(&self, entry: EntryId) -> u32 {
+        let entry = self.entries.find(entry.0);
+        let entry = entry.expect("an entry is settled or given back once");
+        assert!(
+            self.entries.entry(entry).stage() == Stage::Held,
+            "only what is held can be settled or given back"
+        );
+        entry
     }
 
     /// The parcel was not tried (the connection ended before): it is due again, ahead of the others.
     pub fn give_back(&mut self, now: Timestamp, entry: EntryId) {
-        let _ = (now, entry);
-        unimplemented!()
+        let now = self.observe(now);
+        let entry = self.held(entry);
+        let lane = self.let_go(entry);
+        self.put_down(now, entry, true);
+        if let Some(lane) = lane {
+            self.lanes.release(lane);
+        }
     }
 
     /// What an outcome leads to. Changes nothing.
     pub fn judge(&mut self, now: Timestamp, entry: EntryId, outcome: &Outcome) -> Verdict {
-        let _ = (now, entry, outcome);
-        unimplemented!()
+        let now = self.observe(now);
+        let entry = self.held(entry);
+        self.case(now, entry).attempted(outcome)
+    }
+
+    fn case(&self, now: Timestamp, entry: u32) -> Case<'_> {
+        let this = self.entries.entry(entry);
+        Case {
+            key: EntryId(self.entries.key(entry)),
+            entry: this,
+            message: self.entries.shared(this.message()).view(),
+            destination: DestinationId(self.destinations.slab.key(this.destination())),
+            now,
+            settings: &self.settings,
+        }
     }
 
     /// The verdict has been recorded. Returns the message if it is done.
     pub fn settle(&mut self, now: Timestamp, verdict: Verdict) -> Option<Done> {
-        let _ = (now, verdict);
-        unimplemented!()
+        let now = self.observe(now);
+        let entry = self.held(verdict.entry);
+        let lane = self.let_go(entry);
+        if let Some(lane) = lane
+            && verdict.cause == Cause::Attempt
+            && self.lanes.slab[lane].heard()
+        {
+            self.lanes.flag(lane, now, &self.settings);
+        }
+        let done = if verdict.open == 0 {
+            self.remove(entry)
+        } else {
+            let next_max = now.plus_millis(interval_max(&self.settings.curve, verdict.attempt));
+            let next = verdict.next.min(next_max);
+            self.entries
+                .update(entry, verdict.open, verdict.attempt, next, verdict.batch);
+            self.put_down(now, entry, verdict.batch != 0);
+            None
+        };
+        if let Some(lane) = lane {
+            self.lanes.release(lane);
+        }
+        done
     }
 
-    /// The note of the entry's last deferral has this place now. False if the entry is gone.
+    /// The note of the entry's last deferral lies here now. A hint: its segment may be freed before the
+    /// message's is, so whoever reads it checks whose it is. False if the entry is gone.
     pub fn noted(&mut self, entry: EntryId, note: Place) -> bool {
-        let _ = (entry, note);
-        unimplemented!()
+        let entry = self.entries.find(entry.0);
+        if let Some(entry) = entry {
+            self.entries.set_note(entry, note);
+        }
+        entry.is_some()
     }
 
     /// How many connections to open for the lane now.
     pub fn wants(&self, now: Timestamp, lane: LaneId) -> u32 {
-        let _ = (now, lane);
-        unimplemented!()
+        let now = now.max(self.now);
+        let Some(lane) = self.lanes.find(lane.0) else {
+            return 0;
+        };
+        let lane = &self.lanes.slab[lane];
+        let oldest = lane.ring.head().and_then(|destination| {
+            let entry = self.destinations.get(destination).line.head()?;
+            Some(self.entries.entry(entry).next_attempt())
+        });
+        lane.wants(now, oldest.unwrap_or(now), &self.settings)
     }
 
-    /// A connection is being opened.
+    /// A connection is being opened: [`Self::opened`] or [`Self::open_failed`] follows.
     pub fn opening(&mut self, lane: LaneId) {
-        let _ = lane;
-        unimplemented!()
+        if let Some(lane) = self.lanes.find(lane.0) {
+            self.lanes.slab[lane].opening();
+        }
     }
 
-    /// It is open: the greeting was good.
-    pub fn opened(&mut self, lane: LaneId) {
-        let _ = lane;
-        unimplemented!()
+    /// It is open: the greeting was good. [`Self::closed`] follows.
+    pub fn opened(&mut self, now: Timestamp, lane: LaneId) {
+        let now = self.observe(now);
+        if let Some(lane) = self.lanes.find(lane.0) {
+            self.lanes.slab[lane].opened();
+            self.look(now, lane);
+        }
     }
 
-    /// It could not be opened: no host of the lane took it. Without another open connection the lane
-    /// is suspended, and up to `max_ready` due entries are deferred with this answer.
+    /// It could not be opened: no host of the lane took it. Without another connection the lane rests
+    /// for a while, and up to `max_ready` due entries are postponed with this answer.
     pub fn open_failed(&mut self, now: Timestamp, lane: LaneId, answer: &[u8]) {
-        let _ = (now, lane, answer);
-        unimplemented!()
+        let now = self.observe(now);
+        let Some(lane) = self.lanes.find(lane.0) else {
+            return;
+        };
+        if self.lanes.slab[lane].open_failed(now, &self.settings) {
+            self.postpone_lane(lane, answer);
+        }
+        self.look(now, lane);
+        self.lanes.release(lane);
     }
 
     /// An open connection has ended. What it held has been settled or given back.
-    pub fn closed(&mut self, lane: LaneId) {
-        let _ = lane;
-        unimplemented!()
+    pub fn closed(&mut self, now: Timestamp, lane: LaneId) {
+        let now = self.observe(now);
+        if let Some(lane) = self.lanes.find(lane.0) {
+            self.lanes.slab[lane].closed();
+            self.look(now, lane);
+            self.lanes.release(lane);
+        }
     }
 
-    /// No attempt before `until`, whatever else is known; [`Effect::Lane`] then.
-    pub fn suspend(&mut self, lane: LaneId, until: Timestamp) {
-        let _ = (lane, until);
-        unimplemented!()
+    /// Nothing is taken from the lane before `until`; [`Effect::Lane`] then.
+    pub fn suspend(&mut self, now: Timestamp, lane: LaneId, until: Timestamp) {
+        let now = self.observe(now);
+        if let Some(lane) = self.lanes.find(lane.0) {
+            self.lanes.slab[lane].suspend(until);
+            self.look(now, lane);
+        }
     }
 
     /// The lane's share of connections has changed.
-    pub fn set_connection_limit(&mut self, lane: LaneId, connection_limit: u32) {
-        let _ = (lane, connection_limit);
-        unimplemented!()
+    pub fn set_connection_limit(&mut self, now: Timestamp, lane: LaneId, connection_limit: u32) {
+        let now = self.observe(now);
+        if let Some(lane) = self.lanes.find(lane.0) {
+            self.lanes.slab[lane].set_connection_limit(connection_limit);
+            self.look(now, lane);
+        }
+    }
+
+    /// Something changed that its due entries may have waited for.
+    fn look(&mut self, now: Timestamp, lane: u32) {
+        if self.lanes.slab[lane].due > 0 {
+            self.lanes.flag(lane, now, &self.settings);
+        }
     }
 
     /// The lane in figures; `None` if it is gone.
     pub fn lane(&self, lane: LaneId) -> Option<LaneCounts> {
-        let _ = lane;
-        unimplemented!()
+        let lane = self.lanes.find(lane.0)?;
+        Some(self.lanes.slab[lane].counts())
     }
 
     /// The log has written the message anew. False if it is not in the queue.
     pub fn moved(&mut self, id: Id, place: Place) -> bool {
-        let _ = (id, place);
-        unimplemented!()
-    }
-
-    /// A message.
-    pub fn get(&self, id: Id) -> Option<Message> {
-        let _ = id;
-        unimplemented!()
-    }
-
-    /// The groups of a message that are not done; none when it is not in the queue.
-    pub fn groups(&self, id: Id) -> impl Iterator<Item = Row<'_>> {
-        let _ = id;
-        std::iter::empty()
-    }
-
-    /// At least `limit` rows behind the cursor (whole messages; fewer at the end); returns where to go
-    /// on, `None` at the end.
-    pub fn list<'a>(
-        &'a self,
-        after: Option<Cursor>,
-        limit: usize,
-        row: &mut dyn FnMut(Row<'a>),
-    ) -> Option<Cursor> {
-        let _ = (after, limit, row);
-        unimplemented!()
-    }
-
-    /// The queue in figures.
-    pub fn counts(&self) -> Counts {
-        unimplemented!()
+        let message = self.entries.find_message(id);
+        if let Some(message) = message {
+            self.entries.set_place(message, place);
+        }
+        message.is_some()
     }
 }

@@ -20,13 +20,13 @@
 //! whatever the log has to know leaves as a [`Verdict`] and takes effect when it comes back through
 //! [`Queue::settle`].
 
-#![allow(dead_code, unused_imports)] // goes when the bodies are there
-
 mod api;
 mod destination;
 mod index;
+mod judge;
 mod lane;
 pub mod placement;
+mod ready;
 pub mod schedule;
 pub mod site;
 mod slab;
@@ -221,7 +221,7 @@ pub struct Verdict {
 impl Verdict {
     /// Whether a note of a deferral is due, so that a restart knows attempt and time.
     pub fn is_deferral(&self) -> bool {
-        self.deferred != 0
+        self.open != 0 && (self.deferred != 0 || self.batch == 0)
     }
 
     /// Recipients the sender has to hear about.

@@ -36,13 +36,18 @@ pub(super) fn millis(duration: Duration) -> u64 {
 
 /// A number that looks random and depends on all bits of both.
 pub(super) fn mix(seed: u64, value: u64) -> u64 {
-    // Two rounds of multiply and fold (the numbers are odd and have about as many ones as zeros).
-    let fold = |a: u64, b: u64| {
-        let product = u128::from(a) * u128::from(b);
-        (product >> 64) as u64 ^ product as u64
-    };
-    let first = fold(value ^ 0x9e6c_63d0_876a_68ef, 0xd1b5_4a32_d192_ed03);
-    fold(first ^ seed ^ 0x5851_f42d_4c95_7f2d, 0xaef1_7502_b3a5_6c4f)
+    // Multiplying carries low bits up, shifting brings high ones down; three rounds reach all of them.
+    // The factors are odd, with about as many ones as zeros.
+    let mut number = seed.wrapping_mul(0x9e6c_63d0_876a_68ef) ^ value.rotate_left(32);
+    for factor in [
+        0xd1b5_4a32_d192_ed03,
+        0xaef1_7502_b3a5_6c4f,
+        0x5851_f42d_4c95_7f2d,
+    ] {
+        number ^= number >> 31;
+        number = number.wrapping_mul(factor);
+    }
+    number ^ number >> 32
 }
 
 /// The pause after `attempt` attempts, without jitter, in milliseconds.
@@ -99,6 +104,12 @@ pub(super) fn rest(first: Duration, longest: Duration, failures: u32, seed: u64)
     let failures = u16::try_from(failures).unwrap_or(u16::MAX);
     let rest = interval(&curve, failures);
     rest + mix(seed, u64::from(failures)) % (rest / JITTER_PART + 1)
+}
+
+/// The longest that [`rest`] can be.
+pub(super) fn rest_max(first: Duration, longest: Duration) -> u64 {
+    let rest = millis(longest.max(first)).min(u64::MAX / 4);
+    rest + rest / JITTER_PART
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
-/// Items of one chunk: 4,096 entries of 72 bytes are 288 KiB.
-const CHUNK_LEN: u32 = 4096;
+/// Slots are numbered below this; what lies above is for the wheel.
+const FRESH_MAX: u32 = u32::MAX - 4096;
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -19,23 +19,11 @@ pub(crate) struct Key {
     generation: u32,
 }
 
-impl Key {
-    /// As one number.
-    pub(crate) fn to_bits(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.slot)
-    }
-
-    /// From that number.
-    pub(crate) fn from_bits(bits: u64) -> Self {
-        Self {
-            slot: bits as u32,
-            generation: (bits >> 32) as u32,
-        }
-    }
-}
-
 /// What every item has room for: its generation, and two links of the one list it is in.
 pub(super) trait Item: Default {
+    /// Items of one chunk; the first chunk is there as soon as there is an item.
+    const CHUNK_LEN: u32;
+
     fn generation(&self) -> u32;
     fn set_generation(&mut self, generation: u32);
     fn previous(&self) -> u32;
@@ -46,8 +34,10 @@ pub(super) trait Item: Default {
 
 /// Implements [`Item`] for a struct with the fields `generation`, `previous` and `next`.
 macro_rules! item {
-    ($name:ty) => {
-        impl super::slab::Item for $name {
+    ($name:ty, $chunk_len:literal) => {
+        impl $crate::queue::slab::Item for $name {
+            const CHUNK_LEN: u32 = $chunk_len;
+
             fn generation(&self) -> u32 {
                 self.generation
             }
@@ -96,7 +86,7 @@ impl<T: Item> Slab<T> {
 
     /// Bytes of memory in use, free slots included.
     pub(super) fn bytes(&self) -> usize {
-        self.chunks.len() * CHUNK_LEN as usize * size_of::<T>()
+        self.chunks.len() * T::CHUNK_LEN as usize * size_of::<T>()
             + self.chunks.capacity() * size_of::<Box<[T]>>()
     }
 
@@ -106,10 +96,10 @@ impl<T: Item> Slab<T> {
             self.free = self[slot].next();
             slot
         } else {
-            assert!(self.fresh < NONE - CHUNK_LEN, "the queue is full");
-            if self.fresh.is_multiple_of(CHUNK_LEN) {
+            assert!(self.fresh < FRESH_MAX, "the queue is full");
+            if self.fresh.is_multiple_of(T::CHUNK_LEN) {
                 self.chunks
-                    .push((0..CHUNK_LEN).map(|_| T::default()).collect());
+                    .push((0..T::CHUNK_LEN).map(|_| T::default()).collect());
             }
             self.fresh += 1;
             self.fresh - 1
@@ -146,28 +136,23 @@ impl<T: Item> Slab<T> {
         taken.then_some(key.slot)
     }
 
-    /// The taken slots from `slot` on, ascending.
-    pub(super) fn slots_from(&self, slot: u32) -> impl Iterator<Item = u32> {
-        (slot..self.fresh).filter(|&slot| self[slot].generation() % 2 == 1)
-    }
-
     /// The `position`th slot from below that was ever taken, if it is taken now.
     pub(super) fn at(&self, position: u32) -> Option<Option<u32>> {
         (position < self.fresh).then(|| (self[position].generation() % 2 == 1).then_some(position))
     }
 }
 
-impl<T> Index<u32> for Slab<T> {
+impl<T: Item> Index<u32> for Slab<T> {
     type Output = T;
 
     fn index(&self, slot: u32) -> &T {
-        &self.chunks[(slot / CHUNK_LEN) as usize][(slot % CHUNK_LEN) as usize]
+        &self.chunks[(slot / T::CHUNK_LEN) as usize][(slot % T::CHUNK_LEN) as usize]
     }
 }
 
-impl<T> IndexMut<u32> for Slab<T> {
+impl<T: Item> IndexMut<u32> for Slab<T> {
     fn index_mut(&mut self, slot: u32) -> &mut T {
-        &mut self.chunks[(slot / CHUNK_LEN) as usize][(slot % CHUNK_LEN) as usize]
+        &mut self.chunks[(slot / T::CHUNK_LEN) as usize][(slot % T::CHUNK_LEN) as usize]
     }
 }
 
@@ -259,7 +244,7 @@ mod tests {
         previous: u32,
         next: u32,
     }
-    item!(Number);
+    item!(Number, 16);
 
     fn number(value: u32) -> Number {
         Number {
@@ -274,7 +259,6 @@ mod tests {
         let slot = slab.insert(number(1));
         let key = slab.key(slot);
         assert_eq!(slab.find(key), Some(slot));
-        assert_eq!(Key::from_bits(key.to_bits()), key);
         slab.remove(slot);
         assert_eq!(slab.find(key), None);
         assert_eq!(slab.insert(number(2)), slot, "freed slots come first");
@@ -285,16 +269,15 @@ mod tests {
     #[test]
     fn more_than_a_chunk() {
         let mut slab = Slab::new();
-        for value in 0..CHUNK_LEN * 2 + 1 {
+        for value in 0..33 {
             assert_eq!(slab.insert(number(value)), value);
         }
-        assert!((0..CHUNK_LEN * 2 + 1).all(|slot| slab[slot].value == slot));
-        assert_eq!(slab.len(), CHUNK_LEN * 2 + 1);
-        slab.remove(5000);
-        assert_eq!(slab.slots_from(4999).next(), Some(4999));
-        assert_eq!(slab.slots_from(5000).next(), Some(5001));
-        assert_eq!(slab.at(5000), Some(None));
-        assert_eq!(slab.at(CHUNK_LEN * 2 + 1), None);
+        assert!((0..33).all(|slot| slab[slot].value == slot));
+        assert_eq!(slab.len(), 33);
+        slab.remove(20);
+        assert_eq!(slab.at(19), Some(Some(19)));
+        assert_eq!(slab.at(20), Some(None));
+        assert_eq!(slab.at(33), None);
     }
 
     proptest! {

@@ -17,7 +17,7 @@
 
 use super::index::Index;
 use super::schedule;
-use super::slab::{Item, Key, List, NONE, Slab, item};
+use super::slab::{Key, List, NONE, Slab, item};
 use super::view::Message;
 use super::wheel::{Timed, Wheel};
 use super::{Arrival, Group, Place};
@@ -55,7 +55,7 @@ pub(super) struct Entry {
     stage: Stage,
     batch: u8,
 }
-item!(Entry);
+item!(Entry, 4096);
 
 impl Default for Entry {
     fn default() -> Self {
@@ -144,7 +144,7 @@ pub(super) struct Shared {
     next: u32,
     generation: u32,
 }
-item!(Shared);
+item!(Shared, 4096);
 
 impl Default for Shared {
     fn default() -> Self {
@@ -258,12 +258,17 @@ impl Entries {
             .find(hash(id), |message| self.messages[message].id == id)
     }
 
+    /// The entry after this one in its message.
+    pub(super) fn sibling(&self, entry: u32) -> Option<u32> {
+        let sibling = self.entries[entry].sibling;
+        (sibling != NONE).then_some(sibling)
+    }
+
     /// The entries of a message, in the order they were inserted.
     pub(super) fn entries_of(&self, message: u32) -> impl Iterator<Item = u32> {
         let first = self.messages[message].entry;
         std::iter::successors((first != NONE).then_some(first), |&entry| {
-            let sibling = self.entries[entry].sibling;
-            (sibling != NONE).then_some(sibling)
+            self.sibling(entry)
         })
     }
 

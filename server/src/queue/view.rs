@@ -1,6 +1,7 @@
 //! Looking into the queue without changing it.
 
-use super::Place;
+use super::state::Stage;
+use super::{Place, Queue};
 use crate::message::{Id, Timestamp};
 
 /// A message in the queue.
@@ -88,4 +89,87 @@ pub struct Counts {
     pub lanes: u32,
     /// Bytes of memory that waiting messages take.
     pub bytes: usize,
+}
+
+/// Slots that one page looks at, so that a page of a nearly empty queue is cheap too.
+const SLOTS_MAX: u32 = 16_384;
+
+impl Queue {
+    /// A message.
+    pub fn get(&self, id: Id) -> Option<Message> {
+        let message = self.entries.find_message(id)?;
+        Some(self.entries.shared(message).view())
+    }
+
+    /// The groups of a message that are not done; none when it is not in the queue.
+    pub fn groups(&self, id: Id) -> impl Iterator<Item = Row<'_>> {
+        let message = self.entries.find_message(id);
+        message.into_iter().flat_map(|message| self.rows(message))
+    }
+
+    /// The next page: whole messages, until there are `limit` rows or a good many slots have been looked
+    /// at (so it may be empty). Returns where to go on, `None` at the end.
+    pub fn list<'a>(
+        &'a self,
+        after: Option<Cursor>,
+        limit: usize,
+        row: &mut dyn FnMut(Row<'a>),
+    ) -> Option<Cursor> {
+        let start = after.map_or(0, |cursor| cursor.0);
+        let mut count = 0;
+        for position in start..start.saturating_add(SLOTS_MAX) {
+            if count >= limit {
+                return Some(Cursor(position));
+            }
+            for found in self
+                .entries
+                .message_at(position)?
+                .into_iter()
+                .flat_map(|m| self.rows(m))
+            {
+                count += 1;
+                row(found);
+            }
+        }
+        Some(Cursor(start.saturating_add(SLOTS_MAX)))
+    }
+
+    /// The queue in figures.
+    pub fn counts(&self) -> Counts {
+        let entries = &self.entries;
+        let ending = [Stage::Expired, Stage::Failed, Stage::Postponed];
+        Counts {
+            messages: entries.message_count(),
+            entries: entries.entry_count(),
+            scheduled: entries.count(Stage::Scheduled),
+            due: entries.count(Stage::Due),
+            ending: ending.iter().map(|&stage| entries.count(stage)).sum(),
+            held: entries.count(Stage::Held),
+            destinations: self.destinations.count(),
+            lanes: self.lanes.slab.len(),
+            bytes: entries.bytes(),
+        }
+    }
+
+    fn rows(&self, message: u32) -> impl Iterator<Item = Row<'_>> {
+        let shared = self.entries.shared(message).view();
+        self.entries.entries_of(message).map(move |entry| {
+            let entry = self.entries.entry(entry);
+            Row {
+                message: shared,
+                first: entry.first(),
+                open: entry.open(),
+                destination: &self.destinations.get(entry.destination()).name,
+                attempt: entry.attempt(),
+                next: entry.next_attempt(),
+                note: entry.note(),
+                state: match entry.stage() {
+                    Stage::Scheduled => State::Scheduled,
+                    Stage::Due => State::Due,
+                    Stage::Expired | Stage::Failed | Stage::Postponed => State::Ending,
+                    Stage::Held => State::Held,
+                },
+            }
+        })
+    }
 }

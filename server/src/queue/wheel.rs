@@ -128,7 +128,7 @@ mod tests {
         previous: u32,
         next: u32,
     }
-    item!(Alarm);
+    item!(Alarm, 16);
 
     impl Timed for Alarm {
         fn time(&self) -> u64 {
