@@ -1,9 +1,11 @@
 //! Other people's clients, each taught to send one message as it is given.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::program::{find, succeed};
+
+type Send = fn(&Path, &Letter<'_>);
 
 /// A client program.
 #[derive(Clone, Debug)]
@@ -11,7 +13,7 @@ pub struct Peer {
     /// Its name.
     pub name: &'static str,
     program: PathBuf,
-    send: fn(&Letter<'_>),
+    send: Send,
 }
 
 /// What a peer shall send.
@@ -30,22 +32,23 @@ pub struct Letter<'l> {
 impl Peer {
     /// All that are installed; the others are named on standard error.
     pub fn installed() -> Vec<Self> {
-        let known: [(&'static str, &str, fn(&Letter<'_>)); 4] = [
-            ("swaks", "swaks", swaks),
-            ("curl", "curl", curl),
-            ("python3", "python3", smtplib),
-            ("smtp-source", "postfix", smtp_source),
-        ];
-        known
-            .into_iter()
-            .filter_map(|(name, package, send)| {
-                Some(Self {
-                    name,
-                    program: find(name, package)?,
-                    send,
-                })
-            })
-            .collect()
+        [
+            Self::find("swaks", "swaks", swaks),
+            Self::find("curl", "curl", curl),
+            Self::find("python3", "python3", smtplib),
+            Self::find("smtp-source", "postfix", smtp_source),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn find(name: &'static str, package: &str, send: Send) -> Option<Self> {
+        find(name, package).map(|program| Self {
+            name,
+            program,
+            send,
+        })
     }
 
     /// Sends a letter.
@@ -53,17 +56,11 @@ impl Peer {
     /// # Panics
     /// When the program says that it failed.
     pub fn send(&self, letter: &Letter<'_>) {
-        (self.send)(letter);
-    }
-
-    /// Where the program is.
-    pub fn program(&self) -> &PathBuf {
-        &self.program
+        (self.send)(&self.program, letter);
     }
 }
 
-fn swaks(letter: &Letter<'_>) {
-    let program = find("swaks", "swaks").expect("it was found before");
+fn swaks(program: &Path, letter: &Letter<'_>) {
     let server = letter.server.to_string();
     let arguments = [
         "--silent",
@@ -79,11 +76,10 @@ fn swaks(letter: &Letter<'_>) {
         "--data",
         "-",
     ];
-    succeed(&program, &arguments, letter.content);
+    succeed(program, &arguments, letter.content);
 }
 
-fn curl(letter: &Letter<'_>) {
-    let program = find("curl", "curl").expect("it was found before");
+fn curl(program: &Path, letter: &Letter<'_>) {
     let url = format!("smtp://{}/client.example", letter.server);
     let arguments = [
         "--silent",
@@ -99,10 +95,10 @@ fn curl(letter: &Letter<'_>) {
         "--upload-file",
         "-",
     ];
-    succeed(&program, &arguments, letter.content);
+    succeed(program, &arguments, letter.content);
 }
 
-fn smtplib(letter: &Letter<'_>) {
+fn smtplib(program: &Path, letter: &Letter<'_>) {
     const SCRIPT: &str = "\
 import smtplib, sys
 host, port, sender, recipient = sys.argv[1:]
@@ -111,17 +107,15 @@ with smtplib.SMTP(host, int(port), local_hostname='client.example', timeout=60) 
     refused = server.sendmail(sender, [recipient], content, mail_options=['BODY=8BITMIME'])
     assert not refused, refused
 ";
-    let program = find("python3", "python3").expect("it was found before");
     let (host, port) = (
         letter.server.ip().to_string(),
         letter.server.port().to_string(),
     );
     let arguments = ["-c", SCRIPT, &host, &port, letter.sender, letter.recipient];
-    succeed(&program, &arguments, letter.content);
+    succeed(program, &arguments, letter.content);
 }
 
-fn smtp_source(letter: &Letter<'_>) {
-    let program = find("smtp-source", "postfix").expect("it was found before");
+fn smtp_source(program: &Path, letter: &Letter<'_>) {
     // It reads lines of a file, and ends each with CRLF itself.
     let file = tempfile::NamedTempFile::new().expect("a file");
     let text = String::from_utf8_lossy(letter.content).replace("\r\n", "\n");
@@ -139,7 +133,7 @@ fn smtp_source(letter: &Letter<'_>) {
         &path,
         &target,
     ];
-    succeed(&program, &arguments, b"");
+    succeed(program, &arguments, b"");
 }
 
 /// What a peer has sent, without what it adds of its own.
