@@ -5,6 +5,8 @@ mod literal;
 mod owned;
 mod parse;
 
+pub(crate) use parse::{forward_path, reverse_path};
+
 pub use literal::Literal;
 pub use owned::OwnedMailbox;
 
