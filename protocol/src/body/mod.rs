@@ -7,6 +7,9 @@ mod dot;
 mod scan;
 pub mod stuff;
 
+pub use dot::Dotted;
+pub use scan::Scan;
+
 /// What one pass over a body has seen. Lines are those of the content, without stuffed dots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -25,4 +28,17 @@ pub struct Findings {
     pub unterminated: bool,
     /// Octets in the longest line, without its CRLF.
     pub longest_line: u32,
+}
+
+impl Findings {
+    /// Those of an empty body.
+    pub const NONE: Self = Self {
+        leading_dots: false,
+        eight_bit: false,
+        nul: false,
+        bare_cr: false,
+        bare_lf: false,
+        unterminated: false,
+        longest_line: 0,
+    };
 }
