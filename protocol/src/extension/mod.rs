@@ -24,6 +24,33 @@ pub enum Extension {
     StartTls,
 }
 
+impl Extension {
+    /// All that are known, in the order in which they are announced.
+    pub const ALL: [Self; 7] = [
+        Self::Pipelining,
+        Self::Size,
+        Self::EightBitMime,
+        Self::EnhancedStatusCodes,
+        Self::Chunking,
+        Self::SmtpUtf8,
+        Self::StartTls,
+    ];
+
+    /// The word that announces it.
+    #[must_use]
+    pub const fn keyword(self) -> &'static str {
+        match self {
+            Self::Pipelining => "PIPELINING",
+            Self::Size => "SIZE",
+            Self::EightBitMime => "8BITMIME",
+            Self::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
+            Self::Chunking => "CHUNKING",
+            Self::SmtpUtf8 => "SMTPUTF8",
+            Self::StartTls => "STARTTLS",
+        }
+    }
+}
+
 /// A set of extensions, with what SIZE says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
 pub struct Extensions {

@@ -6,6 +6,7 @@ mod status;
 mod write;
 
 pub use status::{Class, Status};
+pub(crate) use write::Lines;
 
 /// The three digits that open a reply: 200 to 599.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
