@@ -1,2 +1,67 @@
 //! Finding the end of a command line. Only CRLF ends a line; what the line means is `command`'s
 //! business, and where the bytes come from is the caller's.
+
+use crate::limits::COMMAND_LINE_LEN_MAX;
+use memchr::{memchr, memmem};
+
+/// What stands at the front of the input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Line<'i> {
+    /// No end yet; nothing was taken.
+    Incomplete,
+    /// Too long to be understood; nothing was taken.
+    TooLong,
+    /// A line without its CRLF; it was taken.
+    Complete(&'i [u8]),
+}
+
+/// Takes a line off the front of `input`.
+///
+/// `looked` says how far the same front was searched before, so that bytes that come one by one
+/// are each looked at once.
+//= RFC 5321 section 2.3.8: only CRLF ends a line, neither CR nor LF does alone
+pub(crate) fn take<'i>(looked: &mut u16, input: &mut &'i [u8]) -> Line<'i> {
+    let whole = *input;
+    let window = whole.get(..COMMAND_LINE_LEN_MAX).unwrap_or(whole);
+    let mut from = usize::from(*looked);
+    while let Some(lf) = memchr(b'\n', window.get(from..).unwrap_or_default()) {
+        let len = from + lf;
+        if let Some((line, rest)) = whole.split_at_checked(len + 1)
+            && let Some(line) = line.strip_suffix(b"\r\n")
+        {
+            *looked = 0;
+            *input = rest;
+            return Line::Complete(line);
+        }
+        from = len + 1;
+    }
+    if window.len() == COMMAND_LINE_LEN_MAX {
+        *looked = 0;
+        return Line::TooLong;
+    }
+    *looked = window.len() as u16;
+    Line::Incomplete
+}
+
+/// Throws the front of `input` away up to the next CRLF and says whether there was one. A CR at
+/// the end stays, since its LF may follow.
+pub(crate) fn skip(input: &mut &[u8]) -> bool {
+    match memmem::find(input, b"\r\n") {
+        Some(end) => {
+            *input = input.get(end + 2..).unwrap_or_default();
+            true
+        }
+        None => {
+            *input = match input {
+                [.., b'\r'] => b"\r",
+                _ => b"",
+            };
+            false
+        }
+    }
+}
+
+const _: () = assert!(
+    COMMAND_LINE_LEN_MAX <= u16::MAX as usize,
+    "how far a line was searched is kept in 16 bits"
+);

@@ -1,12 +1,13 @@
 //! The commands of SMTP as values: what a client says, understood. When a command is allowed, and
 //! what answers it, is the sessions' business.
 
-pub mod parameters;
+mod parameters;
 pub mod parse;
-pub mod table;
+mod table;
 pub mod write;
 
 use crate::address::{ForwardPath, ReversePath};
+use crate::reply::Reply;
 
 /// The first word of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -43,6 +44,18 @@ pub enum Verb {
     Auth,
     /// Anything else.
     Unknown,
+}
+
+impl Verb {
+    /// What to answer to [`crate::server::Event::Other`] where no policy says more.
+    #[must_use]
+    pub const fn default_reply(self) -> Reply<'static> {
+        match self {
+            //= RFC 5321 section 3.5.3: a server that does not verify says 252
+            Self::Verify => Reply::CANNOT_VERIFY,
+            _ => Reply::NOT_IMPLEMENTED,
+        }
+    }
 }
 
 /// EHLO or HELO.

@@ -1,1 +1,275 @@
-//! From a command line to a command.
+//! From a command line to a command: grammar alone. Whether the command may come now is the
+//! session's question; each refusal here is the reply that the grammar asks for.
+
+use super::parameters::{self, Malformed, Parameter};
+use super::{BodyKind, Hello, Mail, Recipient, Verb};
+use crate::address::{self, Charset};
+use crate::ascii::{self, CONTROL};
+use crate::extension::{Extension, Extensions};
+use crate::limits::DOMAIN_LEN_MAX;
+use crate::reply::Reply;
+
+/// Why a command is not understood: what to tell the peer.
+pub type Refusal = &'static Reply<'static>;
+
+/// The verb of a line (which has lost its CRLF) and its argument.
+///
+/// # Errors
+/// Control characters in the line, or a first word that is none.
+pub fn verb(line: &[u8]) -> Result<(Verb, &[u8]), Refusal> {
+    if line
+        .iter()
+        .any(|&byte| ascii::is(byte, CONTROL) && byte != b'\t')
+    {
+        return Err(&Reply::BAD_LINE);
+    }
+    //= RFC 5321 section 4.1.1: white space before the CRLF is tolerated
+    let line = line.trim_ascii_end();
+    let len = line
+        .iter()
+        .position(|&byte| byte == b' ')
+        .unwrap_or(line.len());
+    let (word, argument) = line.split_at_checked(len).unwrap_or((line, &[]));
+    match Verb::of(word) {
+        Verb::Unknown if word.is_empty() || !word.iter().all(u8::is_ascii_alphanumeric) => {
+            Err(&Reply::BAD_LINE)
+        }
+        Verb::Unknown => Err(&Reply::UNKNOWN_COMMAND),
+        verb => Ok((verb, argument.trim_ascii_start())),
+    }
+}
+
+/// The argument of EHLO or HELO.
+///
+/// Clients call themselves many things that no grammar knows; that alone is no reason to send them away.
+//= RFC 5321 section 4.1.4: mail is not refused because the EHLO argument does not verify
+///
+/// # Errors
+/// No name, several words, or one that is too long or not visible ASCII.
+pub fn hello(extended: bool, argument: &[u8]) -> Result<Hello<'_>, Refusal> {
+    let is_name = !argument.is_empty()
+        && argument.len() <= DOMAIN_LEN_MAX
+        && argument.iter().all(u8::is_ascii_graphic);
+    match core::str::from_utf8(argument) {
+        Ok(name) if is_name => Ok(Hello { extended, name }),
+        _ => Err(&Reply::BAD_ARGUMENT),
+    }
+}
+
+/// The argument of MAIL.
+///
+/// # Errors
+/// What breaks the grammar, what was not offered, and a size beyond the limit.
+pub fn mail<'i>(argument: &'i [u8], offered: &Extensions) -> Result<Mail<'i>, Refusal> {
+    let text = ascii::strip_word(argument, b"FROM:").ok_or(&Reply::BAD_ARGUMENT)?;
+    let (from, mut rest) = address::reverse_path(text.trim_ascii_start(), charset(offered))
+        .ok_or(&Reply::BAD_SENDER)?;
+    let mut mail = Mail::new(from);
+    while let Some(Parameter { keyword, value }) = next(&mut rest)? {
+        let is = |word: &[u8]| keyword.eq_ignore_ascii_case(word);
+        if is(b"SIZE") && offered.has(Extension::Size) {
+            once(mail.size.is_none())?;
+            //= RFC 1870 section 3: the value has one to twenty digits
+            let size = value.and_then(ascii::parse_decimal);
+            mail.size = Some(size.ok_or(&Reply::BAD_ARGUMENT)?);
+        } else if is(b"BODY") && offered.has(Extension::EightBitMime) {
+            once(mail.body.is_none())?;
+            mail.body = Some(body_kind(value.ok_or(&Reply::BAD_ARGUMENT)?)?);
+        } else if is(b"SMTPUTF8") && offered.has(Extension::SmtpUtf8) {
+            //= RFC 6531 section 3.4: SMTPUTF8 takes no value
+            once(!mail.smtputf8 && value.is_none())?;
+            mail.smtputf8 = true;
+        } else {
+            //= RFC 5321 section 4.1.1.11: a parameter that was not offered gets 555
+            return Err(&Reply::BAD_PARAMETER);
+        }
+    }
+    //= RFC 6531 section 3.5: an address beyond ASCII without SMTPUTF8 is refused with 5.6.7
+    if !mail.smtputf8 && !mail.from.as_str().is_ascii() {
+        return Err(&Reply::NEED_SMTPUTF8);
+    }
+    //= RFC 1870 section 6.1: a message that is announced as too large is refused at MAIL
+    if let (Some(size), Some(size_max)) = (mail.size, offered.size_max())
+        && size > size_max
+    {
+        return Err(&Reply::TOO_LARGE);
+    }
+    Ok(mail)
+}
+
+/// The argument of RCPT, in a transaction that began with SMTPUTF8 or without.
+///
+/// # Errors
+/// What breaks the grammar, and what was not offered.
+pub fn recipient<'i>(
+    argument: &'i [u8],
+    smtputf8: bool,
+    offered: &Extensions,
+) -> Result<Recipient<'i>, Refusal> {
+    let text = ascii::strip_word(argument, b"TO:").ok_or(&Reply::BAD_ARGUMENT)?;
+    let (to, mut rest) = address::forward_path(text.trim_ascii_start(), charset(offered))
+        .ok_or(&Reply::BAD_RECIPIENT)?;
+    if next(&mut rest)?.is_some() {
+        return Err(&Reply::BAD_PARAMETER);
+    }
+    if !smtputf8 && !to.as_str().is_ascii() {
+        return Err(&Reply::NEED_SMTPUTF8);
+    }
+    Ok(Recipient::new(to))
+}
+
+/// The argument of BDAT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bdat {
+    /// Octets in the chunk that follows the line.
+    pub size: u64,
+    /// It is the message's last.
+    pub last: bool,
+}
+
+/// The argument of BDAT.
+///
+/// # Errors
+/// What breaks the grammar: then nobody knows where the next command begins.
+//= RFC 3030 section 2: BDAT SP chunk-size [ SP LAST ]
+pub fn bdat(argument: &[u8]) -> Result<Bdat, Refusal> {
+    let (size, last) = match argument.iter().position(|&byte| byte == b' ') {
+        Some(len) => {
+            let (size, last) = argument.split_at_checked(len).unwrap_or_default();
+            (size, Some(last.trim_ascii_start()))
+        }
+        None => (argument, None),
+    };
+    if last.is_some_and(|last| !last.eq_ignore_ascii_case(b"LAST")) {
+        return Err(&Reply::BAD_ARGUMENT);
+    }
+    let size = ascii::parse_decimal(size).ok_or(&Reply::BAD_ARGUMENT)?;
+    let last = last.is_some();
+    Ok(Bdat { size, last })
+}
+
+//= RFC 6531 section 3.1: only a server that offers SMTPUTF8 knows of UTF-8 in addresses
+const fn charset(offered: &Extensions) -> Charset {
+    if offered.has(Extension::SmtpUtf8) {
+        Charset::Utf8
+    } else {
+        Charset::Ascii
+    }
+}
+
+fn next<'i>(rest: &mut &'i [u8]) -> Result<Option<Parameter<'i>>, Refusal> {
+    parameters::next(rest).map_err(|Malformed| &Reply::BAD_ARGUMENT)
+}
+
+fn once(first: bool) -> Result<(), Refusal> {
+    if first {
+        Ok(())
+    } else {
+        Err(&Reply::BAD_ARGUMENT)
+    }
+}
+
+fn body_kind(value: &[u8]) -> Result<BodyKind, Refusal> {
+    if value.eq_ignore_ascii_case(b"7BIT") {
+        Ok(BodyKind::SevenBit)
+    } else if value.eq_ignore_ascii_case(b"8BITMIME") {
+        Ok(BodyKind::EightBitMime)
+    } else {
+        //= RFC 5321 section 4.1.1.11: what is not implemented gets 555
+        Err(&Reply::BAD_PARAMETER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::Code;
+
+    const ALL: Extensions = Extensions::NONE
+        .with_size_max(1000)
+        .with(Extension::EightBitMime)
+        .with(Extension::SmtpUtf8);
+
+    fn mail_code(argument: &str, offered: Extensions) -> u16 {
+        mail(argument.as_bytes(), &offered).map_or_else(|refusal| refusal.code.get(), |_| 250)
+    }
+
+    #[test]
+    fn mail_is_read_whole() {
+        let found = mail(b"from:<x@a.example> size=999 BODY=8bitmime SMTPUTF8", &ALL).unwrap();
+        assert_eq!(found.from.as_str(), "x@a.example");
+        assert_eq!(found.size, Some(999));
+        assert_eq!(found.body, Some(BodyKind::EightBitMime));
+        assert!(found.smtputf8);
+        assert_eq!(mail(b"FROM:<>", &ALL).unwrap().from.as_str(), "");
+    }
+
+    #[test]
+    fn mail_is_refused_for_the_right_reason() {
+        for (argument, code) in [
+            ("FROM:<x@a>", 250),
+            ("FROM: <x@a>", 250),
+            ("FROM:<x@a> SIZE=1000", 250),
+            ("FROM:<x@a> SIZE=1001", 552),
+            ("FROM:<x@a> SIZE=99999999999999999999", 552),
+            ("FROM:<x@a> SIZE=999999999999999999999", 501),
+            ("FROM:<x@a> SIZE", 501),
+            ("FROM:<x@a> SIZE=", 501),
+            ("FROM:<x@a> SIZE=-1", 501),
+            ("FROM:<x@a> SIZE=1 SIZE=1", 501),
+            ("FROM:<x@a> BODY=7BIT", 250),
+            ("FROM:<x@a> BODY=7BIT BODY=7BIT", 501),
+            ("FROM:<x@a> BODY=BINARYMIME", 555),
+            ("FROM:<x@a> BODY", 501),
+            ("FROM:<x@a> SMTPUTF8=1", 501),
+            ("FROM:<x@a> SMTPUTF8 SMTPUTF8", 501),
+            ("FROM:<x@a> AUTH=<>", 555),
+            ("FROM:<x@a>SIZE=1", 501),
+            ("FROM:<ü@a>", 553),
+            ("FROM:<ü@a> SMTPUTF8", 250),
+            ("FROM:x@a", 501),
+            ("TO:<x@a>", 501),
+            ("", 501),
+        ] {
+            assert_eq!(mail_code(argument, ALL), code, "{argument}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_offered_is_not_known() {
+        for parameter in ["SIZE=1", "BODY=7BIT", "SMTPUTF8"] {
+            let argument = alloc::format!("FROM:<x@a> {parameter}");
+            assert_eq!(mail_code(&argument, Extensions::NONE), 555, "{argument}");
+        }
+        assert_eq!(mail_code("FROM:<ü@a>", Extensions::NONE), 501);
+    }
+
+    #[test]
+    fn bdat_is_exact() {
+        let right = |size, last| Ok(Bdat { size, last });
+        assert_eq!(bdat(b"0"), right(0, false));
+        assert_eq!(bdat(b"10 LAST"), right(10, true));
+        assert_eq!(bdat(b"10 last"), right(10, true));
+        for wrong in [
+            "", "x", "-1", "1x", "1 LASTX", "1 2", "LAST", "1 LAST x", "0x10", "+1",
+        ] {
+            let refusal = bdat(wrong.as_bytes()).unwrap_err();
+            assert_eq!(refusal.code, Code::of(501), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_verb_is_a_word() {
+        let code = |line: &[u8]| verb(line).map(|(verb, _)| verb).map_err(|r| r.status);
+        let bad = Err(Reply::BAD_LINE.status);
+        assert_eq!(code(b"noop"), Ok(Verb::Noop));
+        assert_eq!(code(b"NOOP  x "), Ok(Verb::Noop));
+        assert_eq!(code(b"NOOPX"), Err(Reply::UNKNOWN_COMMAND.status));
+        assert_eq!(code(b"NOOP\0"), bad);
+        assert_eq!(code(b"NOOP\nRSET"), bad);
+        assert_eq!(code(b"NOOP\rRSET"), bad);
+        assert_eq!(code(b""), bad);
+        assert_eq!(code(b" NOOP"), bad);
+        assert_eq!(code(b"\x16\x03\x01"), bad);
+    }
+}
