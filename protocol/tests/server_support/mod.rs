@@ -1,0 +1,525 @@
+//! Runs a transcript against a server session: the bytes of one peer in, cut in any way, and one
+//! log out, of what the session told its caller and of what it wrote. No expectation lives here.
+//!
+//! The lines of a transcript:
+//! ```text
+//! # a sentence: what it shows, and the section that says so
+//! begin                    greeting and HELO, as they usually are
+//! config size_max=100 without=CHUNKING
+//! C EHLO a.example         bytes in; CRLF is added; \r \n \t \0 \\ and \xNN are understood
+//! C+ half a line           the same without CRLF
+//! C* 3 abc                 the same text three times, without CRLF
+//! ? Hello a.example = 250  an event, and the answer to it
+//! S 250-mx.example         a line out
+//! S* 3 250 2.0.0 Ok        the same line three times
+//! @ +300s                  time passes
+//! ! shut_down              the caller does something: shut_down, tls, abort NAME
+//! ```
+//! What is answered is expected on the wire as well, except where the session says it in its own
+//! words: to `Connected`, to `Hello`, the positive answer to `Data`, and behind ` = ! `.
+
+use mailrail_protocol::extension::Extension;
+use mailrail_protocol::limits::{COMMAND_LINE_LEN_MAX, REPLY_LEN_MAX};
+use mailrail_protocol::reply::{Code, Reply, Status};
+use mailrail_protocol::server::{Config, Event, Expects, Peer, Session, Turn, Verb, Verdict};
+use mailrail_protocol::time::Instant;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A transcript, read.
+pub(crate) struct Transcript {
+    pub(crate) config: Config,
+    pub(crate) steps: Vec<Step>,
+    /// What must be seen, in order.
+    pub(crate) expected: Vec<String>,
+    /// One for each turn; `None` says yes in the usual words.
+    answers: Vec<Option<Answer>>,
+}
+
+/// What happens to the session, from its caller's side.
+pub(crate) enum Step {
+    Feed(Vec<u8>),
+    Pass(Duration),
+    ShutDown,
+    Tls,
+    Abort(&'static Reply<'static>),
+}
+
+#[derive(Clone)]
+struct Answer {
+    code: Code,
+    status: Option<Status>,
+    text: Vec<u8>,
+}
+
+/// How the bytes are cut.
+pub(crate) enum Cut {
+    Whole,
+    Bytes,
+    Seeded(u64),
+}
+
+impl Cut {
+    fn next(&mut self, left: usize) -> usize {
+        match self {
+            Self::Whole => left,
+            Self::Bytes => 1,
+            Self::Seeded(seed) => {
+                *seed = seed
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                let most = if *seed >> 63 == 0 { 7 } else { 200 };
+                1 + (*seed >> 33) as usize % most.min(left)
+            }
+        }
+    }
+}
+
+impl Transcript {
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut this = Self {
+            config: Config::new("mx.example"),
+            steps: Vec::new(),
+            expected: Vec::new(),
+            answers: Vec::new(),
+        };
+        text.lines().for_each(|line| this.line(line));
+        this
+    }
+
+    /// What `begin` stands for.
+    const BEGINNING: &str = "\
+? Connected
+S 220 mx.example ESMTP
+C HELO a.example
+? Helo a.example
+S 250 mx.example";
+
+    fn line(&mut self, line: &str) {
+        let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match mark {
+            "" | "#" => {}
+            "begin" => Self::BEGINNING.lines().for_each(|line| self.line(line)),
+            "config" => rest
+                .split_whitespace()
+                .for_each(|word| self.configure(word)),
+            "C" => self.feed(&[&unescape(rest)[..], b"\r\n"].concat()),
+            "C+" => self.feed(&unescape(rest)),
+            "C*" => {
+                let (count, text) = rest.split_once(' ').unwrap();
+                self.feed(&unescape(text).repeat(count.parse().unwrap()));
+            }
+            "S" => self.expected.push(format!("S {rest}")),
+            "S*" => {
+                let (count, text) = rest.split_once(' ').unwrap();
+                let count = count.parse().unwrap();
+                let lines = std::iter::repeat_n(format!("S {text}"), count);
+                self.expected.extend(lines);
+            }
+            "?" => self.event(rest),
+            "@" => {
+                let seconds = rest.strip_prefix('+').and_then(|s| s.strip_suffix('s'));
+                let seconds = seconds.unwrap().parse().unwrap();
+                self.steps.push(Step::Pass(Duration::from_secs(seconds)));
+            }
+            "!" => self.steps.push(match rest {
+                "shut_down" => Step::ShutDown,
+                "tls" => Step::Tls,
+                "abort LOCAL_ERROR" => Step::Abort(&Reply::LOCAL_ERROR),
+                "abort STORAGE_FULL" => Step::Abort(&Reply::STORAGE_FULL),
+                other => panic!("unknown deed: {other}"),
+            }),
+            other => panic!("unknown mark: {other:?} in {line:?}"),
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        match self.steps.last_mut() {
+            Some(Step::Feed(before)) => before.extend_from_slice(bytes),
+            _ => self.steps.push(Step::Feed(bytes.to_vec())),
+        }
+    }
+
+    fn event(&mut self, text: &str) {
+        let Some((event, answer)) = text.split_once(" = ") else {
+            self.expected.push(format!("? {}", text.trim_end()));
+            let word = text.split(' ').next().unwrap();
+            if !["Body", "Reset", "Close", "Handshake"].contains(&word) {
+                self.answers.push(None);
+            }
+            return;
+        };
+        let event = event.trim_end();
+        self.expected.push(format!("? {event}"));
+        let (answer, differs) = match answer.strip_prefix("! ") {
+            Some(answer) => (answer, true),
+            None => (answer, false),
+        };
+        let answer = Answer::parse(answer);
+        let own_words = differs
+            || event == "Connected"
+            || event.starts_with("Ehlo ")
+            || event.starts_with("Helo ")
+            || (event == "Data" && answer.code.is_positive());
+        if !own_words {
+            let status = self.config.extensions.has(Extension::EnhancedStatusCodes);
+            let line = answer.line(status);
+            self.expected.push(format!("S {line}"));
+        }
+        self.answers.push(Some(answer));
+    }
+
+    fn configure(&mut self, word: &str) {
+        let (key, value) = word.split_once('=').unwrap();
+        let number = || value.parse().unwrap();
+        let seconds = || Duration::from_secs(value.parse().unwrap());
+        let extension = || {
+            *Extension::ALL
+                .iter()
+                .find(|extension| extension.keyword() == value)
+                .unwrap()
+        };
+        let verdict = || match value {
+            "accept" => Verdict::Accept,
+            "reject" => Verdict::Reject,
+            other => panic!("no verdict: {other}"),
+        };
+        let config = &mut self.config;
+        match key {
+            "greeting" => config.greeting = value.into(),
+            "with" => config.extensions = config.extensions.with(extension()),
+            "without" => config.extensions = config.extensions.without(extension()),
+            "size_max" => {
+                config.extensions = config.extensions.with_size_max(value.parse().unwrap());
+            }
+            "recipient_count_max" => config.limits.recipient_count_max = number(),
+            "error_count_max" => config.limits.error_count_max = number(),
+            "refusal_count_max" => config.limits.refusal_count_max = number(),
+            "command_count_max" => config.limits.command_count_max = number(),
+            "swallow_max" => config.limits.swallow_max = value.parse().unwrap(),
+            "bare_line_ends" => config.bare_line_ends = verdict(),
+            "nul" => config.nul = verdict(),
+            "command_s" => config.timeouts.command = seconds(),
+            "body_s" => config.timeouts.body = seconds(),
+            "body_total_s" => config.timeouts.body_total = seconds(),
+            "idle_total_s" => config.timeouts.idle_total = seconds(),
+            other => panic!("unknown setting: {other}"),
+        }
+    }
+
+    /// Runs it and says what was seen.
+    pub(crate) fn run(&self, mut cut: Cut) -> Vec<String> {
+        let mut runner = Runner::new(&self.config, self.answers.iter().cloned().collect());
+        runner.turn_over();
+        for step in &self.steps {
+            runner.flush_body();
+            match step {
+                Step::Feed(bytes) => {
+                    let mut rest = &bytes[..];
+                    while !rest.is_empty() {
+                        let (now, later) = rest.split_at(cut.next(rest.len()));
+                        runner.unread.extend_from_slice(now);
+                        rest = later;
+                        runner.turn_over();
+                    }
+                }
+                Step::Pass(time) => {
+                    runner.now = runner.now.after(*time);
+                    let mut out = Vec::new();
+                    runner.session.handle_timeout(runner.now, &mut out);
+                    runner.log_out(&out);
+                    runner.turn_over();
+                }
+                Step::ShutDown => {
+                    runner.session.shut_down();
+                    runner.turn_over();
+                }
+                Step::Tls => {
+                    runner.session.tls_established();
+                    runner.turn_over();
+                }
+                Step::Abort(reply) => {
+                    runner.session.abort(reply);
+                    runner.turn_over();
+                }
+            }
+        }
+        runner.finish()
+    }
+}
+
+impl Answer {
+    fn parse(text: &str) -> Self {
+        let (code, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let code = Code::new(code.parse().unwrap()).unwrap();
+        let (word, behind) = rest.split_once(' ').unwrap_or((rest, ""));
+        let numbers: Vec<u16> = word.split('.').filter_map(|n| n.parse().ok()).collect();
+        let (status, text) = match numbers[..] {
+            [_, subject, detail] => (Some(Status::for_code(code, subject, detail)), behind),
+            _ => (None, rest),
+        };
+        let text = unescape(text);
+        Self { code, status, text }
+    }
+
+    fn line(&self, with_status: bool) -> String {
+        let text = escape(&self.text);
+        match self.status {
+            Some(status) if with_status => format!("{} {status} {text}", self.code),
+            _ => format!("{} {text}", self.code),
+        }
+    }
+}
+
+/// A session and its caller.
+pub(crate) struct Runner<'c> {
+    session: Session<'c>,
+    now: Instant,
+    unread: Vec<u8>,
+    log: Vec<String>,
+    /// Consecutive slices are one body to the log: how it is cut depends on the input's cuts.
+    body: Vec<u8>,
+    answers: VecDeque<Option<Answer>>,
+    stopped: bool,
+}
+
+impl<'c> Runner<'c> {
+    fn new(config: &'c Config, answers: VecDeque<Option<Answer>>) -> Self {
+        let now = Instant::from_micros(1_000_000);
+        Self {
+            session: Session::new(config, Peer::PLAIN, now),
+            now,
+            unread: Vec::new(),
+            log: Vec::new(),
+            body: Vec::new(),
+            answers,
+            stopped: false,
+        }
+    }
+
+    fn turn_over(&mut self) {
+        let mut used_up = 0;
+        // Closed is closed: nothing more is read.
+        while !self.stopped {
+            let unread = std::mem::take(&mut self.unread);
+            let mut input = &unread[..];
+            let mut out = Vec::new();
+            let expects = self.session.expects();
+            let event = self.session.receive(self.now, &mut input, &mut out);
+            let used = unread.len() - input.len();
+            used_up += used;
+            assert!(out.len() <= REPLY_LEN_MAX, "one call, one reply");
+            self.check(&event, expects, &unread[..used], input);
+            self.log_out(&out);
+            let done = matches!(event, Event::NeedInput | Event::Handshake | Event::Close);
+            self.log_event(event);
+            self.unread = unread[used..].to_vec();
+            if done {
+                break;
+            }
+            assert!(used_up < 1 << 30, "it goes on for ever");
+        }
+    }
+
+    fn check(&self, event: &Event<'_>, expects: Expects, used: &[u8], left: &[u8]) {
+        match event {
+            Event::Body(slice) => {
+                assert!(!slice.is_empty());
+                assert!(
+                    used.as_ptr_range().end == slice.as_ptr_range().end,
+                    "a slice of body is the last of what was taken"
+                );
+                if let Expects::Body { left: Some(left) } = expects {
+                    assert!(slice.len() as u64 <= left);
+                }
+            }
+            Event::NeedInput => {
+                assert!(left.len() < COMMAND_LINE_LEN_MAX, "too much is left unread");
+                assert!(self.session.deadline().is_some(), "a wait has an end");
+            }
+            _ => {}
+        }
+    }
+
+    fn log_out(&mut self, out: &[u8]) {
+        let Some(lines) = out.strip_suffix(b"\r\n") else {
+            assert!(out.is_empty(), "half a line was written");
+            return;
+        };
+        for line in lines.split(|&byte| byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            self.note(format!("S {}", escape(line)));
+        }
+    }
+
+    fn note(&mut self, entry: String) {
+        self.flush_body();
+        self.log.push(entry);
+    }
+
+    fn flush_body(&mut self) {
+        if !self.body.is_empty() {
+            let body = std::mem::take(&mut self.body);
+            self.log.push(format!("? Body {}", escape(&body)));
+        }
+    }
+
+    fn log_event(&mut self, event: Event<'_>) {
+        match event {
+            Event::NeedInput | Event::Answered(..) => {}
+            Event::Body(slice) => self.body.extend_from_slice(slice),
+            Event::Reset => self.note("? Reset".into()),
+            Event::Handshake => self.note("? Handshake".into()),
+            Event::Close => {
+                self.stopped = true;
+                self.note("? Close".into());
+            }
+            Event::Connected(turn) => self.answer("Connected".into(), turn),
+            Event::Hello(hello, turn) => {
+                let verb = if hello.extended { "Ehlo" } else { "Helo" };
+                self.answer(format!("{verb} {}", hello.name), turn);
+            }
+            Event::StartTls(turn) => self.answer("StartTls".into(), turn),
+            Event::Mail(mail, turn) => {
+                let mut entry = format!("Mail <{}>", mail.from);
+                if let Some(size) = mail.size {
+                    entry += &format!(" size={size}");
+                }
+                if let Some(body) = mail.body {
+                    entry += &format!(" body={body:?}");
+                }
+                if mail.smtputf8 {
+                    entry += " smtputf8";
+                }
+                self.answer(entry, turn);
+            }
+            Event::Recipient(recipient, turn) => {
+                self.answer(format!("Recipient <{}>", recipient.to), turn);
+            }
+            Event::Other(verb, argument, turn) => {
+                self.answer(format!("{} {}", verb.word(), escape(argument)), turn);
+            }
+            Event::Data(turn) => self.answer("Data".into(), turn),
+            Event::EndOfData(turn) => {
+                let findings = self.session.findings();
+                let mut entry = String::from("EndOfData");
+                for (flag, name) in [
+                    (findings.leading_dots, "leading_dots"),
+                    (findings.eight_bit, "eight_bit"),
+                    (findings.nul, "nul"),
+                    (findings.bare_cr, "bare_cr"),
+                    (findings.bare_lf, "bare_lf"),
+                    (findings.unterminated, "unterminated"),
+                ] {
+                    if flag {
+                        entry += " ";
+                        entry += name;
+                    }
+                }
+                self.answer(entry, turn);
+            }
+        }
+    }
+
+    fn answer(&mut self, entry: String, turn: Turn) {
+        self.note(format!("? {entry}"));
+        assert_eq!(self.session.deadline(), None, "the turn is the caller's");
+        let given = self.answers.pop_front().flatten();
+        let given = given.unwrap_or_else(|| default_answer(&entry));
+        let reply = Reply {
+            code: given.code,
+            status: given.status,
+            text: &given.text,
+        };
+        let mut out = Vec::new();
+        self.session.reply(turn, &reply, &mut out);
+        self.log_out(&out);
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        self.flush_body();
+        self.log
+    }
+}
+
+/// Where a transcript says nothing (or there is none): yes to everything.
+fn default_answer(entry: &str) -> Answer {
+    let reply = match entry.split(' ').next().unwrap() {
+        "Connected" => Reply::GREETING,
+        "Ehlo" | "Helo" => Reply::HELLO,
+        "Mail" => Reply::SENDER_OK,
+        "Recipient" => Reply::RECIPIENT_OK,
+        "EndOfData" => Reply::QUEUED,
+        "VRFY" => Verb::Verify.default_reply(),
+        "EXPN" => Verb::Expand.default_reply(),
+        "ETRN" => Verb::Etrn.default_reply(),
+        "StartTls" => Reply::TLS_UNAVAILABLE,
+        _ => Reply::OK,
+    };
+    Answer {
+        code: reply.code,
+        status: reply.status,
+        text: reply.text.to_vec(),
+    }
+}
+
+/// Feeds `bytes` to a fresh session whose caller says yes to everything.
+#[allow(dead_code, reason = "not every test binary uses it")]
+pub(crate) fn run_bytes(config: &Config, bytes: &[u8], cut: Cut) -> Vec<String> {
+    let transcript = Transcript {
+        config: config.clone(),
+        steps: vec![Step::Feed(bytes.to_vec())],
+        expected: Vec::new(),
+        answers: Vec::new(),
+    };
+    transcript.run(cut)
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        let (&letter, behind) = rest.split_first().unwrap();
+        rest = behind;
+        out.push(match letter {
+            b'r' => b'\r',
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'0' => 0,
+            b'\\' => b'\\',
+            b'x' => {
+                let (digits, behind) = rest.split_at(2);
+                rest = behind;
+                u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
+            }
+            other => panic!("unknown escape: {}", other as char),
+        });
+    }
+    out
+}
+
+fn escape(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\r' => out += "\\r",
+                '\n' => out += "\\n",
+                '\t' => out += "\\t",
+                '\0' => out += "\\0",
+                '\\' => out += "\\\\",
+                c if c.is_control() => out += &format!("\\x{:02x}", c as u32),
+                c => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            out += &format!("\\x{byte:02x}");
+        }
+    }
+    out
+}
