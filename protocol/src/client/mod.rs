@@ -53,6 +53,7 @@
 mod config;
 mod event;
 mod next;
+mod stage;
 mod state;
 mod window;
 

@@ -2,8 +2,9 @@
 //! decided in `next`; what was sent is remembered in `window`.
 
 use super::next::{Way, pipelines, plan, step, timeout};
+use super::stage::{Answers, Phase, Stage};
 use super::window::{Kind, Window};
-use super::{Answer, Config, Envelope, Event, Fate, Next, Segments, Unsendable, Violation};
+use super::{Answer, Config, Envelope, Event, Fate, Next, Segments, Violation};
 use crate::body::stuff::Edge;
 use crate::command::write::{self, DATA, QUIT, RESET, START_TLS};
 use crate::extension::{self, Extensions};
@@ -42,71 +43,6 @@ pub struct Session<'c> {
     older_recipient_count: u16,
     /// The answers to the oldest transaction that is still open.
     answers: Answers,
-}
-
-/// Where the connection stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    /// Greeting and EHLO.
-    Opening,
-    /// Transactions.
-    Ready,
-    /// The caller shakes hands.
-    Handshake,
-    /// QUIT was sent.
-    Quitting,
-    /// It was not told yet that this ended the connection.
-    Ending(Violation),
-    /// Over.
-    Closed,
-    /// Over, and by a 421: the peer has taken nothing that it has not answered.
-    TurnedAway,
-}
-
-/// Where the newest transaction stands.
-///
-/// ```text
-/// None ── begin ──► Begun ── RSET ──► Cleared ── MAIL ──► Envelope ── DATA ──► Asked ── 354 ──► Body ──► Ended
-///                     │                                    │  └───────────── BDAT ─────────────►┘
-///                     ▼                                    ▼
-///                Unsendable                             GivenUp   nobody takes it, or `reset`
-/// ```
-/// From the four at the ends an answer, or the lack of any, leads back to `None`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
-    /// There is none.
-    None,
-    /// Nothing of it was sent.
-    Begun,
-    /// RSET was sent in front of it.
-    Cleared,
-    /// MAIL was sent, and `written_count` of the recipients.
-    Envelope,
-    /// DATA was sent.
-    Asked,
-    /// The content is due, or on its way.
-    Body,
-    /// The end of the content was sent.
-    Ended,
-    /// No content will be sent; answers may be outstanding.
-    GivenUp,
-    /// No content can be sent; that is not told yet.
-    Unsendable(Unsendable),
-}
-
-/// What came back for a transaction so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Answers {
-    mail: Option<bool>,
-    /// Recipients answered for, and those of them that were taken.
-    answered: u16,
-    taken: u16,
-}
-
-impl Answers {
-    const fn refused(self) -> bool {
-        matches!(self.mail, Some(false))
-    }
 }
 
 impl<'c> Session<'c> {
@@ -261,8 +197,7 @@ impl<'c> Session<'c> {
     fn write_go(&mut self, envelope: &Envelope<'_>, out: &mut Vec<u8>) -> bool {
         let answers = self.newest();
         let all_answered = answers.answered == self.written_count;
-        let hope = !answers.refused() && (answers.taken > 0 || !all_answered);
-        if !hope {
+        if answers.nobody(self.recipient_count) {
             return false;
         }
         match (self.way, envelope.size) {
@@ -331,14 +266,9 @@ impl<'c> Session<'c> {
             self.finish();
             return Some(Event::Unsendable(reason));
         }
-        let Answers {
-            answered, taken, ..
-        } = self.answers;
         let dead = match self.stage {
             Stage::GivenUp => true,
-            Stage::Envelope => {
-                self.answers.refused() || (answered == self.recipient_count && taken == 0)
-            }
+            Stage::Envelope => self.answers.nobody(self.recipient_count),
             _ => false,
         };
         if !(dead && self.window.is_empty()) {
@@ -605,43 +535,15 @@ impl<'c> Session<'c> {
     /// that do not exist. To be asked when the connection has ended, for whatever reason.
     #[must_use]
     pub fn fates(&self) -> [Option<Fate>; 2] {
-        let newest = match self.stage {
-            Stage::None => return [None, None],
-            Stage::GivenUp => Fate::Answered,
-            Stage::Ended => Fate::InDoubt,
-            _ => Fate::Unsent,
-        };
+        let (stage, answers, away) = (self.stage, self.answers, self.phase == Phase::TurnedAway);
         if self.behind {
+            let older = Stage::Ended.fate(answers, self.older_recipient_count, away);
             return [
-                Some(self.fate(Fate::InDoubt)),
-                Some(self.unless_turned_away(newest)),
+                older,
+                stage.fate(Answers::default(), self.recipient_count, away),
             ];
         }
-        [Some(self.fate(newest)), None]
-    }
-
-    /// The fate of the oldest transaction, which is the one that has answers.
-    fn fate(&self, fate: Fate) -> Fate {
-        let Answers {
-            answered, taken, ..
-        } = self.answers;
-        let count = if self.behind {
-            self.older_recipient_count
-        } else {
-            self.recipient_count
-        };
-        let nobody = answered > 0 && answered == count && taken == 0;
-        if self.answers.refused() || nobody {
-            return Fate::Answered;
-        }
-        self.unless_turned_away(fate)
-    }
-
-    fn unless_turned_away(&self, fate: Fate) -> Fate {
-        match (fate, self.phase) {
-            (Fate::InDoubt, Phase::TurnedAway) => Fate::Unsent,
-            _ => fate,
-        }
+        [stage.fate(answers, self.recipient_count, away), None]
     }
 
     fn pipelines(&self) -> bool {
