@@ -90,6 +90,26 @@ impl Inbox {
         }
     }
 
+    /// Appends bytes that were read elsewhere: what lay behind a body that was read to its own place.
+    /// More than `INBOX_LEN` unread bytes get a buffer of their own, which ends with them.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let unread = self.unread().len();
+        if unread + bytes.len() <= INBOX_LEN {
+            self.room()[..bytes.len()].copy_from_slice(bytes);
+            self.end += bytes.len() as u32;
+            return;
+        }
+        let mut own = Vec::with_capacity(unread + bytes.len());
+        own.extend_from_slice(self.unread());
+        own.extend_from_slice(bytes);
+        self.release();
+        self.end = own.len() as u32;
+        self.buffer = Some(own.into_boxed_slice());
+    }
+
     /// Reads more, behind what is unread. Panics when `INBOX_LEN` bytes are unread: the caller has to
     /// consume some. Dropping the future loses nothing.
     pub fn fill<'s>(&'s mut self, stream: &'s mut Stream, deadline: u64) -> Filling<'s> {
@@ -251,6 +271,24 @@ mod tests {
         let mut inbox = Inbox::new();
         receive(&mut inbox, &[b'x'; INBOX_LEN]);
         inbox.room();
+    }
+
+    #[test]
+    fn pushed_bytes_are_read_behind_what_is_unread() {
+        let mut inbox = Inbox::new();
+        inbox.push(b"");
+        assert!(inbox.unread().is_empty());
+        inbox.push(b"RSET");
+        inbox.push(b"\r\n");
+        assert_eq!(inbox.unread(), b"RSET\r\n");
+        inbox.consume(2);
+        let long = vec![b'x'; 3 * INBOX_LEN];
+        inbox.push(&long);
+        assert_eq!(inbox.unread().len(), 4 + long.len());
+        assert!(inbox.unread().starts_with(b"ET\r\nxx"));
+        inbox.consume(4 + long.len());
+        inbox.push(b"QUIT\r\n");
+        assert_eq!(inbox.unread(), b"QUIT\r\n");
     }
 
     #[test]
