@@ -1,0 +1,436 @@
+//! One connection to another host, for as many messages as it takes: the loop that carries bytes
+//! between a stream and the protocol's session. It awaits, and decides nothing.
+//!
+//! Where the peer offers PIPELINING, the end of one message and the envelope of the next leave in one
+//! write, so up to two parcels are in work: the older waits for its answer, the newer is being sent.
+
+use super::connect::{Connected, describe};
+use super::output::Output;
+use super::{Bits, Loaded, Outcome, OwnedAnswer, Report, Source};
+use crate::config::Network;
+use crate::message::{Class, Flags, PayloadView, Status};
+use mailrail_protocol::address::{Charset, ForwardPath, Mailbox, ReversePath};
+use mailrail_protocol::client::{self, BodyKind, Envelope, Event, Fate, Next, Recipient, Session};
+use mailrail_protocol::time::Instant;
+use mailrail_runtime::net::inbox::{Fill, Inbox};
+use mailrail_runtime::net::stream::Stream;
+use mailrail_runtime::{clock, shard};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::task::Poll;
+
+/// Messages in a row before a connection lets the others run.
+const MESSAGES_A_TURN: u32 = 16;
+/// What a peer that answers nothing any more may take for reading a write of ours.
+const QUIT_MICROS_MAX: u64 = 5_000_000;
+
+/// How connections are led.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the protocol's sessions are set to.
+    pub protocol: client::Config,
+    /// Messages on one connection.
+    pub message_count_max: u32,
+    /// For the connection itself, in microseconds.
+    pub connect_micros: u64,
+    /// For the peer to take what we write, in microseconds.
+    pub write_micros: u64,
+    /// How long a connection without work is kept, in microseconds.
+    pub idle_micros: u64,
+    /// Addresses that an MX must not lead to.
+    pub prohibited_hosts: Vec<Network>,
+    /// Where to connect from.
+    pub source_address: Option<IpAddr>,
+}
+
+/// A parcel in work.
+struct Work<P> {
+    parcel: P,
+    recipients: Bits,
+    outcome: Outcome,
+    /// The message, until it is written.
+    message: Option<Loaded>,
+}
+
+/// What ended a connection.
+struct End {
+    code: u16,
+    detail: u16,
+    text: String,
+}
+
+impl End {
+    fn lost(text: String) -> Self {
+        //= RFC 3463 section 3.5: X.4.2 is a bad connection
+        Self {
+            code: 421,
+            detail: 2,
+            text,
+        }
+    }
+
+    fn answer(&self) -> OwnedAnswer {
+        let status = Status::new(Class::Transient, 4, self.detail);
+        OwnedAnswer::local(self.code, status, &self.text)
+    }
+}
+
+/// Delivers a lane's parcels over a connection until there is no more work, or it ends.
+pub async fn run<S: Source>(connected: Connected<'_>, source: &S, settings: &Settings) {
+    let peer = connected.stream.peer();
+    let mut connection = Connection {
+        stream: connected.stream,
+        inbox: connected.inbox,
+        session: connected.session,
+        output: Output::default(),
+        works: VecDeque::with_capacity(2),
+        source,
+        settings,
+        peer,
+        host: connected.host,
+        begun_count: 0,
+        answered_count: 0,
+        is_quitting: false,
+    };
+    let end = connection.run().await;
+    connection.finish(&end);
+}
+
+struct Connection<'c, S: Source> {
+    stream: Stream,
+    inbox: Inbox,
+    session: Session<'c>,
+    output: Output,
+    /// Oldest first; at most two.
+    works: VecDeque<Work<S::Parcel>>,
+    source: &'c S,
+    settings: &'c Settings,
+    peer: SocketAddr,
+    host: String,
+    begun_count: u32,
+    answered_count: u32,
+    is_quitting: bool,
+}
+
+impl<S: Source> Connection<'_, S> {
+    async fn run(&mut self) -> End {
+        let mut turn_count = 0;
+        loop {
+            self.begin().await;
+            match self.write().await {
+                Ok(ControlFlow::Break(())) => continue,
+                Ok(ControlFlow::Continue(())) => {}
+                Err(end) => return self.last_words(end),
+            }
+            match self.hear() {
+                Heard::Something => {}
+                Heard::MessageEnd => {
+                    turn_count += 1;
+                    if turn_count % MESSAGES_A_TURN == 0 {
+                        shard::yield_if_needed().await;
+                    }
+                }
+                Heard::End(end) => {
+                    let _ = self
+                        .output
+                        .flush(&mut self.stream, clock::after(QUIT_MICROS_MAX))
+                        .await;
+                    return end;
+                }
+                Heard::NeedInput => match self.wait().await {
+                    Ok(()) => {}
+                    Err(end) => return self.last_words(end),
+                },
+            }
+        }
+    }
+
+    /// Takes the next parcel, if the dialogue is ready for one.
+    async fn begin(&mut self) {
+        if self.is_quitting
+            || self.works.len() >= 2
+            || self.works.back().is_some_and(|work| work.message.is_some())
+            || !self.session.can_begin()
+            || self.begun_count >= self.settings.message_count_max
+            || self.source.is_stopping()
+        {
+            return;
+        }
+        while let Some(parcel) = self.source.take() {
+            let loaded = self.source.load(&parcel).await;
+            let recipients = self.source.recipients(&parcel);
+            match loaded {
+                Ok(message) => {
+                    self.session.begin();
+                    self.begun_count += 1;
+                    self.works.push_back(Work {
+                        parcel,
+                        recipients,
+                        outcome: Outcome::new(recipients, self.peer, &self.host),
+                        message: Some(message),
+                    });
+                    return;
+                }
+                Err(reason) => {
+                    //= RFC 3463 section 3.4: X.3.0 is an undefined mail system status
+                    let status = Status::new(Class::Transient, 3, 0);
+                    let answer = OwnedAnswer::local(451, status, &reason);
+                    self.source
+                        .settle(parcel, Report::all(recipients.bits, answer));
+                }
+            }
+        }
+    }
+
+    /// Writes what the peer is ready for into the output. `Break`: a message is complete, and the next
+    /// may follow in the same write.
+    async fn write(&mut self) -> Result<ControlFlow<()>, End> {
+        let Some(work) = self.works.back_mut() else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let Some(message) = &work.message else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let view = message
+            .view()
+            .map_err(|error| End::lost(error.to_string()))?;
+        let next = with_envelope(&view, work.recipients, |envelope| {
+            self.session.write(envelope, self.output.commands())
+        });
+        if next == Next::Wait {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let deadline = || clock::after(self.settings.write_micros);
+        if self.output.has_content() {
+            let flushed = self.output.flush(&mut self.stream, deadline()).await;
+            flushed.map_err(|error| End::lost(describe(&error)))?;
+        }
+        let start = message.content_start(&view);
+        self.output
+            .content(
+                &mut self.session,
+                message.payload(),
+                start,
+                &mut self.stream,
+                deadline,
+            )
+            .await
+            .map_err(|error| End::lost(describe(&error)))?;
+        self.session.end_body(self.output.commands());
+        work.message = None;
+        Ok(ControlFlow::Break(()))
+    }
+
+    /// One answer of the peer's.
+    fn hear(&mut self) -> Heard<End> {
+        let now = Instant::from_micros(clock::micros());
+        let mut input = self.inbox.unread();
+        let before = input.len();
+        let event = self
+            .session
+            .receive(now, &mut input, self.output.commands());
+        let used = before - input.len();
+        let mut heard = Heard::Something;
+        match event {
+            Event::NeedInput => heard = Heard::NeedInput,
+            Event::Mail(answer) => {
+                if let Some(work) = self.works.front_mut() {
+                    work.outcome.mail(&answer);
+                }
+            }
+            Event::Recipient(index, answer) => {
+                if let Some(work) = self.works.front_mut() {
+                    work.outcome.recipient(index, &answer);
+                }
+            }
+            Event::Sent(answer) => {
+                if let Some(work) = self.works.front_mut() {
+                    work.outcome.sent(&answer);
+                }
+                heard = Heard::MessageEnd;
+            }
+            Event::Over => heard = Heard::MessageEnd,
+            Event::Unsendable(reason) => {
+                if let Some(work) = self.works.front_mut() {
+                    work.outcome.unsendable(reason);
+                }
+                heard = Heard::MessageEnd;
+            }
+            Event::Refused(answer) => {
+                if let Some(mut work) = self.works.pop_front() {
+                    work.outcome.sent(&answer);
+                    self.source.settle(work.parcel, work.outcome.finish());
+                }
+                heard = Heard::End(End::lost("refused in the middle of the content".into()));
+            }
+            Event::Close(answer) => {
+                let answer = OwnedAnswer::of(&answer);
+                heard = Heard::End(End {
+                    code: answer.code,
+                    detail: 2,
+                    text: String::from_utf8_lossy(&answer.text).into_owned(),
+                });
+            }
+            Event::Broken(violation, _) => {
+                heard = Heard::End(End::lost(format!(
+                    "the next host broke the protocol: {violation:?}"
+                )));
+            }
+            Event::Closed => heard = Heard::End(End::lost("connection closed".into())),
+            Event::Answered
+            | Event::Ready(_)
+            | Event::SendBody
+            | Event::Handshake
+            | Event::TlsRefused(_) => {}
+        }
+        self.inbox.consume(used);
+        if matches!(heard, Heard::MessageEnd)
+            && let Some(work) = self.works.pop_front()
+        {
+            self.answered_count += 1;
+            self.source.settle(work.parcel, work.outcome.finish());
+        }
+        heard
+    }
+
+    /// Sends what is written and waits: for the peer, or, without work, for a parcel.
+    async fn wait(&mut self) -> Result<(), End> {
+        let write_by = clock::after(self.settings.write_micros);
+        let flushed = self.output.flush(&mut self.stream, write_by).await;
+        flushed.map_err(|error| End::lost(describe(&error)))?;
+        if self.works.is_empty() && !self.is_quitting {
+            return self.wait_for_work().await;
+        }
+        let deadline = self
+            .session
+            .deadline()
+            .map_or(clock::NEVER, Instant::as_micros);
+        match self.inbox.fill(&mut self.stream, deadline).await {
+            Ok(Fill::Some) => Ok(()),
+            Ok(Fill::Eof) => Err(End::lost("the next host closed the connection".into())),
+            Ok(Fill::Deadline) => {
+                self.session
+                    .handle_timeout(Instant::from_micros(clock::micros()));
+                Ok(())
+            }
+            Err(error) => Err(End::lost(describe(&error))),
+        }
+    }
+
+    async fn wait_for_work(&mut self) -> Result<(), End> {
+        let is_used_up = self.begun_count >= self.settings.message_count_max;
+        let filled = if is_used_up || self.source.is_stopping() {
+            Some(Ok(Fill::Deadline))
+        } else {
+            let idle_until = clock::after(self.settings.idle_micros);
+            let mut fill = pin!(self.inbox.fill(&mut self.stream, idle_until));
+            let mut work = pin!(self.source.work());
+            poll_fn(|context| {
+                if let Poll::Ready(filled) = fill.as_mut().poll(context) {
+                    return Poll::Ready(Some(filled));
+                }
+                work.as_mut().poll(context).map(|()| None)
+            })
+            .await
+        };
+        match filled {
+            None | Some(Ok(Fill::Some)) => Ok(()),
+            Some(Ok(Fill::Deadline)) => {
+                self.is_quitting = true;
+                self.session.quit(self.output.commands());
+                Ok(())
+            }
+            Some(Ok(Fill::Eof)) => Err(End::lost("the next host closed the connection".into())),
+            Some(Err(error)) => Err(End::lost(describe(&error))),
+        }
+    }
+
+    /// The connection broke: what the peer said before that may still be there to be read.
+    fn last_words(&mut self, end: End) -> End {
+        let mut space = [0; 4096];
+        while let Ok(Some(count @ 1..)) = self.stream.try_read(&mut space) {
+            self.inbox.push(&space[..count]);
+            loop {
+                match self.hear() {
+                    Heard::Something | Heard::MessageEnd => {}
+                    Heard::NeedInput => break,
+                    Heard::End(told) => return told,
+                }
+            }
+        }
+        end
+    }
+
+    /// Everything that is still in work gets its end.
+    fn finish(&mut self, end: &End) {
+        let fates = self.session.fates();
+        let is_proven = self.answered_count > 0;
+        for fate in fates.into_iter().chain(std::iter::repeat(None)) {
+            let Some(work) = self.works.pop_front() else {
+                return;
+            };
+            let recipients = work.recipients;
+            match work
+                .outcome
+                .lost(fate.unwrap_or(Fate::Unsent), end.answer())
+            {
+                Some(report) => self.source.settle(work.parcel, report),
+                // A connection that carried messages may just have reached its end; one that never
+                // did would be tried again and again, so this counts as an attempt.
+                None if is_proven => self.source.give_back(work.parcel),
+                None => {
+                    let report = Report::all(recipients.bits, end.answer());
+                    self.source.settle(work.parcel, report);
+                }
+            }
+        }
+    }
+}
+
+enum Heard<E> {
+    Something,
+    NeedInput,
+    MessageEnd,
+    End(E),
+}
+
+/// Calls `with` with the envelope for these recipients of the message.
+fn with_envelope<T>(
+    view: &PayloadView<'_>,
+    recipients: Bits,
+    with: impl FnOnce(&Envelope<'_>) -> T,
+) -> T {
+    let mailbox = |text| Mailbox::parse(text, Charset::Utf8);
+    let from = match mailbox(view.envelope.sender()) {
+        Some(mailbox) => ReversePath::Mailbox(mailbox),
+        None => ReversePath::Null,
+    };
+    let recipient = |position| {
+        let to = mailbox(view.envelope.recipient(position))?;
+        Some(Recipient::new(ForwardPath::Mailbox(to)))
+    };
+    let flags = view.meta.flags;
+    let call = |recipients: &[Recipient<'_>]| {
+        let mut envelope = Envelope::new(from, recipients);
+        envelope.size = Some(u64::from(view.meta.content_len));
+        envelope.smtputf8 = view.envelope.smtputf8();
+        envelope.leading_dots = flags.has(Flags::LEADING_DOTS);
+        envelope.body = if flags.has(Flags::EIGHT_BIT) {
+            BodyKind::EightBitMime
+        } else {
+            BodyKind::SevenBit
+        };
+        with(&envelope)
+    };
+    let mut positions = recipients.positions();
+    match (positions.next().and_then(recipient), positions.next()) {
+        (Some(only), None) => call(&[only]),
+        _ => {
+            let all: Vec<Recipient<'_>> = recipients.positions().filter_map(recipient).collect();
+            call(&all)
+        }
+    }
+}
