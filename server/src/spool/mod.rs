@@ -2,3 +2,6 @@
 
 pub mod entry;
 pub mod recover;
+mod store;
+
+pub use store::{Found, LoadError, Spool, in_one_chunk};

@@ -1,0 +1,302 @@
+//! The spool over its logs: messages in, notes about them, bytes back. It counts what lives in each
+//! segment, and says when the oldest should be emptied; whom to move, and what a note means for a
+//! recipient, is decided elsewhere.
+
+use super::entry::{Deferred, Kind, Moved, Settled, message_payload};
+use super::recover::{Fold, Place};
+use crate::message::{Id, Malformed};
+use mailrail_runtime::buffer::ChunkMut;
+use mailrail_runtime::log::{
+    AppendError, Appended, CommitError, Label, Log, LogError, Message, Options, Payload, ROOM,
+    ReadError, Report, Stored, Ticket,
+};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+/// A log is emptied from its oldest end once it takes more than this many times what lives in it,
+const SPREAD_MAX: u64 = 2;
+/// and more than so many segments besides.
+const SPARE_SEGMENT_COUNT: u64 = 3;
+
+/// The logs of one shard: the one that takes new mail, and those left from a start with more shards.
+/// Lives as long as the shard.
+#[derive(Debug)]
+pub struct Spool {
+    logs: Vec<Owned>,
+}
+
+#[derive(Debug)]
+struct Owned {
+    number: u16,
+    log: Log,
+    /// Bytes of live records in each segment.
+    live: RefCell<BTreeMap<u32, u64>>,
+    segment_len: u64,
+}
+
+/// A message read back, with where it begins in its record.
+#[derive(Debug)]
+pub struct Found {
+    /// The record's bytes.
+    pub payload: Payload,
+    /// Where the message begins in them.
+    pub start: usize,
+}
+
+/// Why a message cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The log cannot give the record.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The record is no message.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// No log of this shard has that number.
+    #[error("there is no log {0}")]
+    NoLog(u16),
+}
+
+impl Spool {
+    /// Opens logs by their options, the first of which takes new mail, and feeds all records to `fold`.
+    ///
+    /// # Errors
+    /// When a log cannot be opened.
+    pub async fn open(
+        options: Vec<Options>,
+        fold: &mut Fold,
+    ) -> Result<(Self, Vec<Report>), LogError> {
+        let mut logs = Vec::new();
+        let mut reports = Vec::new();
+        for options in options {
+            let number = options.log;
+            let segment_len = u64::from(options.segment_len);
+            let (log, report) = Log::open(options, &mut |record| {
+                let Some(kind) = Kind::from_number(record.kind) else {
+                    return;
+                };
+                let place = Place {
+                    log: number,
+                    segment: record.position.segment,
+                    offset: record.position.offset,
+                    len: record.position.len,
+                };
+                // What makes no sense is counted by the fold.
+                let _ = fold.feed(kind, Id::from_bits(record.id), place, record.head);
+            })
+            .await?;
+            reports.push(report);
+            logs.push(Owned {
+                number,
+                log,
+                live: RefCell::default(),
+                segment_len,
+            });
+        }
+        Ok((Self { logs }, reports))
+    }
+
+    fn owner(&self, id: Id) -> Option<&Owned> {
+        self.logs.iter().find(|owned| owned.number == id.log())
+    }
+
+    /// The log that takes new mail.
+    pub fn head(&self) -> &Log {
+        &self.logs[0].log
+    }
+
+    /// The number of the log that takes new mail.
+    pub fn number(&self) -> u16 {
+        self.logs[0].number
+    }
+
+    /// Whether new mail can be taken.
+    pub fn is_available(&self) -> bool {
+        self.head().available()
+    }
+
+    /// Takes a message.
+    ///
+    /// # Errors
+    /// When the log has no room.
+    pub fn append_message(&self, id: Id, message: Message) -> Result<Stored, AppendError> {
+        self.head()
+            .append_chunks(Label::now(Kind::Message.number(), id.to_bits()), message)
+    }
+
+    /// Waits until a record of this message's log is durable.
+    ///
+    /// # Errors
+    /// When writing failed.
+    pub async fn committed(&self, id: Id, ticket: Ticket) -> Result<(), CommitError> {
+        match self.owner(id) {
+            Some(owned) => owned.log.committed(ticket).await,
+            None => Err(CommitError { errno: 0 }),
+        }
+    }
+
+    /// Waits until a note has room in this message's log.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub async fn room(&self, id: Id, len: usize) -> Result<(), AppendError> {
+        match self.owner(id) {
+            Some(owned) => owned.log.room(len).await,
+            None => Err(AppendError::Closed),
+        }
+    }
+
+    /// Notes that recipients are done.
+    ///
+    /// # Errors
+    /// When the log has no room.
+    pub fn settled(&self, id: Id, settled: &Settled) -> Result<Appended, AppendError> {
+        let owned = self.owner(id).ok_or(AppendError::Closed)?;
+        let label = Label::lazy(Kind::Settled.number(), id.to_bits());
+        owned.log.append_copied(label, &[&settled.encode()])
+    }
+
+    /// Notes that an attempt failed and comes again.
+    ///
+    /// # Errors
+    /// When the log has no room.
+    pub fn deferred(&self, id: Id, deferred: &Deferred<'_>) -> Result<Appended, AppendError> {
+        let owned = self.owner(id).ok_or(AppendError::Closed)?;
+        let label = Label::lazy(Kind::Deferred.number(), id.to_bits());
+        let mut bytes = Vec::with_capacity(super::entry::DEFERRED_LEN_MAX);
+        deferred.encode(&mut bytes);
+        owned.log.append_copied(label, &[&bytes])
+    }
+
+    /// Writes a message anew at the head of its log, with the present state of its groups in front.
+    ///
+    /// # Errors
+    /// When the log has no room.
+    pub fn moved<'s>(
+        &self,
+        id: Id,
+        states: impl Iterator<Item = Deferred<'s>>,
+        message: &[&[u8]],
+    ) -> Result<Stored, AppendError> {
+        let owned = self.owner(id).ok_or(AppendError::Closed)?;
+        let mut front = Vec::new();
+        Moved::encode_front(states, &mut front);
+        let parts = std::iter::once(front.as_slice()).chain(message.iter().copied());
+        let label = Label::now(Kind::Moved.number(), id.to_bits());
+        owned.log.append_chunks(label, in_one_chunk(parts))
+    }
+
+    /// Reads a message back.
+    ///
+    /// # Errors
+    /// When it is gone or damaged.
+    pub async fn load(&self, id: Id, place: Place) -> Result<Found, LoadError> {
+        let record = self.read(id, place).await?;
+        let kind = Kind::from_number(record.kind).ok_or(Malformed("a record's kind"))?;
+        let start = match kind {
+            Kind::Message => 0,
+            Kind::Settled | Kind::Deferred | Kind::Moved => {
+                let head = record.payload.head();
+                head.len() - message_payload(kind, head)?.len()
+            }
+        };
+        Ok(Found {
+            payload: record.payload,
+            start,
+        })
+    }
+
+    /// Reads any record of a message's log.
+    ///
+    /// # Errors
+    /// When it is gone or damaged.
+    pub async fn read(
+        &self,
+        id: Id,
+        place: Place,
+    ) -> Result<mailrail_runtime::log::Record, LoadError> {
+        let owned = self.owner(id).ok_or_else(|| LoadError::NoLog(id.log()))?;
+        let position = mailrail_runtime::log::Position {
+            segment: place.segment,
+            offset: place.offset,
+            len: place.len,
+        };
+        Ok(owned.log.read(position).await?)
+    }
+
+    /// A live message lies here from now on.
+    pub fn hold(&self, id: Id, place: Place) {
+        if let Some(owned) = self.owner(id) {
+            *owned.live.borrow_mut().entry(place.segment).or_default() += u64::from(place.len);
+        }
+    }
+
+    /// The message that lay here is done, or lies elsewhere.
+    pub fn release(&self, id: Id, place: Place) {
+        let Some(owned) = self.owner(id) else {
+            return;
+        };
+        let mut live = owned.live.borrow_mut();
+        if let Some(bytes) = live.get_mut(&place.segment) {
+            *bytes = bytes.saturating_sub(u64::from(place.len));
+            if *bytes == 0 {
+                live.remove(&place.segment);
+            }
+        }
+    }
+
+    /// Frees every oldest segment in which nothing lives, and names one that should be emptied: its log
+    /// and its number.
+    pub fn clean(&self) -> Option<(u16, u32)> {
+        let mut wanted = None;
+        for owned in &self.logs {
+            loop {
+                let segments = owned.log.segments();
+                if segments.oldest == segments.newest {
+                    break;
+                }
+                let live = owned.live.borrow();
+                if live.contains_key(&segments.oldest) {
+                    let live_bytes: u64 = live.values().sum();
+                    let most = live_bytes * SPREAD_MAX + owned.segment_len * SPARE_SEGMENT_COUNT;
+                    if segments.bytes > most {
+                        wanted = Some((owned.number, segments.oldest));
+                    }
+                    break;
+                }
+                drop(live);
+                if owned.log.free_oldest().is_none() {
+                    break;
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Bytes of the logs on disk.
+    pub fn bytes(&self) -> u64 {
+        self.logs
+            .iter()
+            .map(|owned| owned.log.segments().bytes)
+            .sum()
+    }
+
+    /// Commits all that was taken, and takes nothing more.
+    pub async fn close(&self) {
+        for owned in &self.logs {
+            owned.log.close().await;
+        }
+    }
+}
+
+/// A record of these parts, copied into one chunk of its own.
+pub fn in_one_chunk<'p>(parts: impl Iterator<Item = &'p [u8]> + Clone) -> Message {
+    let len: usize = parts.clone().map(<[u8]>::len).sum();
+    let mut chunk = ChunkMut::with_len(ROOM + len);
+    let mut at = ROOM;
+    for part in parts {
+        chunk.as_mut_slice()[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    Message::new(chunk, Vec::new(), len)
+}
