@@ -1,0 +1,14 @@
+//! The wiring of a whole server: shards are started, told to reload and to stop, and asked questions.
+//! The only room that knows accept, queue and deliver at once; it carries what one says to the other.
+
+mod intake;
+mod letters;
+mod outbound;
+mod server;
+mod settle;
+mod start;
+mod world;
+
+pub use letters::{Letter, Listed, Page};
+pub use server::{ServeError, Server, serve};
+pub use world::Counts;

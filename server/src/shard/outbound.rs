@@ -1,0 +1,351 @@
+//! Where mail goes: domains are resolved to lanes, lanes get connections, connections get parcels.
+
+use super::intake::now;
+use super::world::{World, spool_place};
+use crate::config::{self, Config};
+use crate::deliver::{self, Bits, Loaded, OwnedAnswer, Report, Source, Target, Unreachable};
+use crate::message::{Class, Id, Status};
+use crate::queue::placement::{Placement, placement, share};
+use crate::queue::site::{self, NoWay, Plan};
+use crate::queue::{self, DestinationId, LaneId, Resolution};
+use mailrail_runtime::dns::{DnsError, Mx, Resolver};
+use mailrail_runtime::signal::Notify;
+use mailrail_runtime::{clock, shard};
+use std::cell::{OnceCell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// How long a resolution is used before the DNS (or its cache) is asked again.
+const RESOLUTION_MILLIS: u64 = 60_000;
+
+/// A lane's end on this shard. Lives from its first resolution until the queue says that it is gone.
+#[derive(Debug)]
+pub(super) struct LaneWork {
+    /// A parcel may be due.
+    pub(super) notify: Notify,
+    way: RefCell<Way>,
+}
+
+/// Where a lane leads.
+#[derive(Clone, Debug)]
+struct Way {
+    plan: Plan,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// Hosts found by MX, all on this port.
+    Exchangers(u16),
+    /// Hosts that the operator named.
+    Route(Vec<config::Via>),
+    /// An address literal.
+    Literal(IpAddr, u16),
+}
+
+impl Way {
+    /// The hosts of one attempt, in order.
+    fn targets(&self, seed: u64) -> Vec<Target> {
+        match &self.kind {
+            Kind::Exchangers(port) => self
+                .plan
+                .order(seed)
+                .into_iter()
+                .map(|name| Target {
+                    host: deliver::Host::Name(name.to_owned()),
+                    port: *port,
+                    is_trusted: false,
+                })
+                .collect(),
+            Kind::Route(via) => via
+                .iter()
+                .map(|via| Target {
+                    host: match &via.host {
+                        config::Host::Address(address) => deliver::Host::Address(*address),
+                        config::Host::Name(name) => deliver::Host::Name(name.clone()),
+                    },
+                    port: via.port,
+                    is_trusted: true,
+                })
+                .collect(),
+            Kind::Literal(address, port) => vec![Target {
+                host: deliver::Host::Address(*address),
+                port: *port,
+                is_trusted: false,
+            }],
+        }
+    }
+}
+
+/// What was found out about a domain.
+enum Found {
+    Lane { way: Way, connection_limit: u32 },
+    Later(String),
+    Never(String),
+}
+
+impl World {
+    /// Finds out where a destination's mail goes.
+    pub(super) fn resolve(&self, destination: DestinationId) {
+        let world = self.rc();
+        let domain = self.queue.borrow().destination_name(destination).to_owned();
+        let config = Rc::clone(&self.config.borrow());
+        if let Some(route) = config.routes.find(domain.as_bytes()) {
+            self.resolved(destination, by_route(route));
+            return;
+        }
+        let resolver = self.resolver.borrow().clone();
+        shard::spawn(shard::Lane::Deliver, async move {
+            let found = by_domain(&domain, &config, &resolver).await;
+            world.resolved(destination, found);
+            world.pump();
+        })
+        .detach();
+    }
+
+    fn resolved(&self, destination: DestinationId, found: Found) {
+        let now = now();
+        let mut queue = self.queue.borrow_mut();
+        let (way, connection_limit) = match found {
+            Found::Later(answer) => {
+                let resolution = Resolution::Deferred {
+                    answer: answer.as_bytes(),
+                };
+                queue.resolved(now, destination, resolution);
+                return;
+            }
+            Found::Never(answer) => {
+                let resolution = Resolution::Failed {
+                    answer: answer.as_bytes(),
+                };
+                queue.resolved(now, destination, resolution);
+                return;
+            }
+            Found::Lane {
+                way,
+                connection_limit,
+            } => (way, connection_limit),
+        };
+        let key = way.plan.site().to_owned();
+        let limit = match placement(&key, connection_limit, self.count) {
+            Placement::Home(_) => 1,
+            Placement::Spread => share(&key, connection_limit, self.count, self.index),
+        };
+        let resolution = Resolution::Lane {
+            key: &key,
+            connection_limit: limit,
+            until: now.plus_millis(RESOLUTION_MILLIS),
+        };
+        if let Some(lane) = queue.resolved(now, destination, resolution) {
+            let mut lanes = self.lanes.borrow_mut();
+            match lanes.get(&lane) {
+                Some(work) => *work.way.borrow_mut() = way,
+                None => {
+                    let work = LaneWork {
+                        notify: Notify::new(),
+                        way: RefCell::new(way),
+                    };
+                    lanes.insert(lane, Rc::new(work));
+                }
+            }
+        }
+    }
+
+    /// A lane has due entries: an idle connection is woken, and more are opened where more are wanted.
+    pub(super) fn serve_lane(&self, lane: LaneId) {
+        let Some(work) = self.lanes.borrow().get(&lane).map(Rc::clone) else {
+            return;
+        };
+        if self.gate.is_closed() || self.journal.borrow().is_full() {
+            return;
+        }
+        work.notify.notify_one();
+        let wanted = self.queue.borrow().wants(now(), lane);
+        for _ in 0..wanted {
+            let Some(pass) = self.work.enter() else {
+                return;
+            };
+            self.queue.borrow_mut().opening(lane);
+            let (world, work) = (self.rc(), Rc::clone(&work));
+            shard::spawn(shard::Lane::Deliver, async move {
+                world.connect(lane, work).await;
+                drop(pass);
+            })
+            .detach();
+        }
+    }
+
+    async fn connect(self: Rc<Self>, lane: LaneId, work: Rc<LaneWork>) {
+        let settings = Rc::clone(&self.delivery.borrow());
+        let resolver = self.resolver.borrow().clone();
+        let seed = clock::micros();
+        let targets = work.way.borrow().targets(seed);
+        let connected = Box::pin(deliver::connect(&targets, &resolver, &settings)).await;
+        match connected {
+            Ok(connected) => {
+                self.queue.borrow_mut().opened(now(), lane);
+                self.pump();
+                let source = Parcels {
+                    world: Rc::clone(&self),
+                    lane,
+                    work,
+                };
+                deliver::run(connected, &source, &settings).await;
+                self.queue.borrow_mut().closed(now(), lane);
+            }
+            Err(Unreachable(reason)) => {
+                tracing::debug!(%reason, "no connection");
+                let answer = format!("421 4.4.1 {reason}");
+                self.queue
+                    .borrow_mut()
+                    .open_failed(now(), lane, answer.as_bytes());
+            }
+        }
+        self.wake.notify_one();
+        self.pump();
+    }
+}
+
+fn by_route(route: &config::Route) -> Found {
+    let names: Vec<String> = route.via.iter().map(ToString::to_string).collect();
+    Found::Lane {
+        way: Way {
+            plan: site::smart_hosts(names.iter().map(String::as_str)),
+            kind: Kind::Route(route.via.clone()),
+        },
+        connection_limit: route.connection_limit,
+    }
+}
+
+async fn by_domain(domain: &str, config: &Config, resolver: &Resolver) -> Found {
+    let port = config.delivery.port;
+    let lane = |plan, kind| Found::Lane {
+        way: Way { plan, kind },
+        connection_limit: config.delivery.connection_limit,
+    };
+    if let Some(literal) = domain
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        let text = literal
+            .get(..5)
+            .filter(|tag| tag.eq_ignore_ascii_case("ipv6:"))
+            .map_or(literal, |tag| &literal[tag.len()..]);
+        return match text.parse::<IpAddr>() {
+            Ok(address) => lane(site::smart_hosts([domain]), Kind::Literal(address, port)),
+            //= RFC 5321 section 4.1.3: a general address literal may be of a kind that we cannot reach
+            Err(_) => Found::Never("550 5.1.2 the address literal cannot be reached".into()),
+        };
+    }
+    let plan = match resolver.mx(domain).await {
+        Ok(Mx::Hosts(hosts)) => {
+            let records = hosts
+                .iter()
+                .map(|host| (host.preference, host.host.as_str()));
+            site::exchangers(records, &config.hostname)
+        }
+        //= RFC 7505 section 3: a null MX says that the domain takes no mail
+        Ok(Mx::Null) => Err(NoWay::NullMx),
+        //= RFC 5321 section 5.1: a domain without MX is its own host
+        Ok(Mx::Implicit) => site::implicit(domain, &config.hostname),
+        Ok(Mx::NoSuchDomain) => Err(NoWay::NoSuchDomain),
+        Err(DnsError::BadName) => Err(NoWay::NoSuchDomain),
+        Err(error) => return Found::Later(format!("451 4.4.3 {error}")),
+    };
+    match plan {
+        Ok(plan) => lane(plan, Kind::Exchangers(port)),
+        Err(no_way) => Found::Never(no_way.to_string()),
+    }
+}
+
+/// A parcel on a connection, with its message once that was loaded.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) parcel: queue::Parcel,
+    pub(super) loaded: OnceCell<Loaded>,
+}
+
+/// A lane's parcels, for one connection.
+struct Parcels {
+    world: Rc<World>,
+    lane: LaneId,
+    work: Rc<LaneWork>,
+}
+
+impl Source for Parcels {
+    type Parcel = Parcel;
+
+    fn take(&self) -> Option<Parcel> {
+        if self.world.journal.borrow().is_full() {
+            return None;
+        }
+        let parcel = self.world.queue.borrow_mut().take(now(), self.lane)?;
+        Some(Parcel {
+            parcel,
+            loaded: OnceCell::new(),
+        })
+    }
+
+    fn recipients(&self, parcel: &Parcel) -> Bits {
+        Bits {
+            first: parcel.parcel.first,
+            bits: parcel.parcel.bits,
+        }
+    }
+
+    async fn load(&self, parcel: &Parcel) -> Result<Loaded, String> {
+        let loaded = self
+            .world
+            .load(parcel.parcel.id, parcel.parcel.place)
+            .await?;
+        let _ = parcel.loaded.set(loaded.clone());
+        Ok(loaded)
+    }
+
+    fn settle(&self, parcel: Parcel, report: Report) {
+        self.world.settle(parcel, report);
+    }
+
+    fn give_back(&self, parcel: Parcel) {
+        let mut queue = self.world.queue.borrow_mut();
+        queue.give_back(now(), parcel.parcel.entry);
+        drop(queue);
+        self.world.pump();
+    }
+
+    fn work(&self) -> impl Future<Output = ()> {
+        self.work.notify.notified()
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.world.gate.is_closed()
+    }
+}
+
+impl World {
+    /// A message, from memory or from the spool.
+    pub(super) async fn load(&self, id: Id, place: queue::Place) -> Result<Loaded, String> {
+        let in_memory = self.contents.borrow().get(&id).cloned();
+        if let Some(loaded) = in_memory {
+            return Ok(loaded);
+        }
+        let mut found = self.spool.load(id, spool_place(id, place)).await;
+        if found.is_err() {
+            // It may have been moved while this was on its way.
+            let moved = self.queue.borrow().get(id).map(|message| message.place);
+            if let Some(place) = moved.filter(|moved| *moved != place) {
+                found = self.spool.load(id, spool_place(id, place)).await;
+            }
+        }
+        let found = found.map_err(|error| {
+            tracing::error!(%id, %error, "a message cannot be read back");
+            format!("the message cannot be read back: {error}")
+        })?;
+        Loaded::new(found.payload, found.start).map_err(|error| error.to_string())
+    }
+}
+
+/// An answer of our own for a parcel that could not be tried.
+pub(super) fn local_failure(text: &str) -> OwnedAnswer {
+    OwnedAnswer::local(451, Status::new(Class::Transient, 3, 0), text)
+}

@@ -1,0 +1,262 @@
+//! A shard's life: its logs are opened, what lives in them is queued again, its listeners are opened,
+//! and at the end everything is closed in the same order.
+
+use super::intake::now;
+use super::letters::Letter;
+use super::world::{self, World, queue_place};
+use crate::accept;
+use crate::config::{Config, LineEndings};
+use crate::events::log::Journal;
+use crate::message::IdSource;
+use crate::queue::{self, Queue};
+use crate::spool::Spool;
+use crate::spool::recover::{Fold, Recovered};
+use mailrail_protocol::server as protocol;
+use mailrail_runtime::clock;
+use mailrail_runtime::dns::Resolver;
+use mailrail_runtime::gate::Gate;
+use mailrail_runtime::log::Options;
+use mailrail_runtime::net::listener::Listener;
+use mailrail_runtime::net::stream::Stream;
+use mailrail_runtime::shard::{self, Lane, Place};
+use mailrail_runtime::signal::Notify;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::mpsc;
+
+/// Said to a peer for whom there is no room, before it has said anything.
+const TOO_MANY: &[u8] = b"421 4.3.2 Too many connections, try again later\r\n";
+/// How long such a peer may take to read it.
+const TOO_MANY_MICROS: u64 = 5_000_000;
+/// Memory that content may take in all, in multiples of the budget for what waits for delivery.
+const MEMORY_FACTOR: u64 = 4;
+
+/// What a shard starts from.
+pub(super) struct Seed {
+    pub(super) config: Config,
+    pub(super) journal: Journal,
+    /// Numbers of the logs it owns; the first takes new mail.
+    pub(super) logs: Vec<u16>,
+    pub(super) ready: mpsc::Sender<Result<Started, String>>,
+}
+
+/// What a shard found when it started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Started {
+    pub(super) waiting: u64,
+    pub(super) quarantined: u64,
+}
+
+/// Runs a shard from its start to its end.
+pub(super) async fn run(place: Place<Letter>, seed: Seed) {
+    let ready = seed.ready.clone();
+    let mesh = place.mesh.clone();
+    let (world, listeners, started) = match prepare(&place, seed).await {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            mesh.close();
+            return;
+        }
+    };
+    let mut tasks = vec![
+        shard::spawn(Lane::Deliver, Rc::clone(&world).tick()),
+        shard::spawn(Lane::Background, Rc::clone(&world).hand_over_events()),
+        shard::spawn(Lane::Background, Rc::clone(&world).keep_house()),
+    ];
+    for (index, listener) in listeners.into_iter().enumerate() {
+        tasks.push(shard::spawn(
+            Lane::Accept,
+            listen(Rc::clone(&world), listener, index),
+        ));
+    }
+    let _ = ready.send(Ok(started));
+    Rc::clone(&world).read_letters(mesh.clone()).await;
+    mesh.close();
+    // Listeners first: nobody new comes in while the others are seen off.
+    for task in tasks.drain(3..) {
+        task.cancel().await;
+    }
+    world.stop().await;
+    for task in tasks {
+        task.cancel().await;
+    }
+}
+
+async fn prepare(
+    place: &Place<Letter>,
+    seed: Seed,
+) -> Result<(Rc<World>, Vec<Listener>, Started), String> {
+    let Seed {
+        config,
+        journal,
+        logs,
+        ..
+    } = seed;
+    let options: Vec<Options> = logs.iter().map(|log| log_options(&config, *log)).collect();
+    let copy_max = options
+        .first()
+        .map_or(0, |options| options.copy_max as usize);
+    let mut fold = Fold::new();
+    let (spool, reports) = Spool::open(options, &mut fold)
+        .await
+        .map_err(|error| format!("spool: {error}"))?;
+    let recovered = fold.finish();
+    let highest_logged = reports.iter().filter_map(|report| report.highest_id).max();
+    let highest = recovered
+        .highest
+        .max(highest_logged.map(crate::message::Id::from_bits));
+    let mut started = Started::default();
+    for report in &reports {
+        started.quarantined += report.quarantined.len() as u64;
+        for damage in &report.quarantined {
+            tracing::error!(?damage, "a damaged part of the spool was set aside");
+        }
+    }
+    if recovered.counts.malformed > 0 {
+        tracing::error!(
+            count = recovered.counts.malformed,
+            "records of the spool make no sense and were left out"
+        );
+    }
+
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        let bound = Listener::bind(listener.address)
+            .map_err(|error| format!("cannot listen on {}: {error}", listener.address))?;
+        listeners.push(bound);
+    }
+
+    let number = spool.number();
+    let share = place.count as u64;
+    let memory_budget = config.spool.memory_budget / share;
+    let world = Rc::new_cyclic(|me| World {
+        index: place.index,
+        count: place.count,
+        delivery: RefCell::new(Rc::new(world::delivery(&config))),
+        spool,
+        copy_max,
+        queue: RefCell::new(Queue::new(world::settings(&config, place.index), now())),
+        contents: RefCell::default(),
+        lanes: RefCell::default(),
+        resolver: RefCell::new(Resolver::new(world::resolver(&config))),
+        journal: RefCell::new(journal),
+        ids: RefCell::new(IdSource::new(number, highest)),
+        counts: world::Tally::default(),
+        sentence_count: Cell::new(0),
+        memory_budget,
+        memory_max: memory_budget.saturating_mul(MEMORY_FACTOR),
+        gate: Gate::new(),
+        work: Gate::new(),
+        stop_at: Rc::new(Cell::new(clock::NEVER)),
+        wake: Notify::new(),
+        config: RefCell::new(Rc::new(config)),
+        me: me.clone(),
+    });
+    started.waiting = requeue(&world, &recovered);
+    Ok((world, listeners, started))
+}
+
+fn log_options(config: &Config, log: u16) -> Options {
+    let mut options = Options::new(config.data_dir.join("spool"), log);
+    options.segment_len = u32::try_from(config.spool.segment_size).unwrap_or(u32::MAX);
+    options.first_segment_len = options.first_segment_len.min(options.segment_len);
+    options.min_free_space = config.spool.min_free_space;
+    options
+}
+
+/// What the logs hold alive waits again, as it waited before.
+fn requeue(world: &World, recovered: &Recovered) -> u64 {
+    let now = now();
+    for live in &recovered.messages {
+        let (_, place) = live.place();
+        let arrival = queue::Arrival {
+            id: live.id,
+            place: queue_place(place),
+            accepted: live.accepted,
+            expires: None,
+        };
+        let groups = live.groups().iter().map(|group| queue::Group {
+            first: group.first,
+            open: group.open(),
+            destination: std::str::from_utf8(recovered.domain(group.domain)).unwrap_or_default(),
+            attempt: group.attempt,
+            next: Some(group.next),
+            note: live.answer_place(group).map(queue_place),
+        });
+        if world.queue.borrow_mut().insert(now, &arrival, groups) {
+            world.spool.hold(live.id, place);
+        }
+    }
+    recovered.messages.len() as u64
+}
+
+/// What the configuration means for the sessions of one listener.
+fn listener(world: &World, index: usize) -> accept::Listener {
+    let config = world.config.borrow();
+    let from = &config.listeners[index];
+    let mut protocol = protocol::Config::new(&config.hostname);
+    protocol.greeting = "Mailrail".into();
+    protocol.extensions = protocol.extensions.with_size_max(from.max_message_size);
+    protocol.limits.recipient_count_max = from.max_recipients_per_message;
+    protocol.timeouts.command = from.client_timeout;
+    protocol.timeouts.body = from.client_timeout;
+    match from.invalid_line_endings {
+        LineEndings::Deny => {}
+    }
+    accept::Listener {
+        protocol,
+        relay: config.relay.clone(),
+        message_count_max: from.max_messages_per_connection,
+        hostname: config.hostname.clone(),
+        postmaster: config.postmaster.clone(),
+        gate: world.gate.clone(),
+        stop_at: Rc::clone(&world.stop_at),
+    }
+}
+
+/// Accepts connections until it is cancelled.
+async fn listen(world: Rc<World>, socket: Listener, index: usize) {
+    let mut config = Rc::clone(&world.config.borrow());
+    let mut shared = Rc::new(listener(&world, index));
+    let open = Rc::new(Cell::new(0u32));
+    loop {
+        let stream = match socket.accept().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, address = %socket.local(), "a connection could not be accepted");
+                continue;
+            }
+        };
+        if !Rc::ptr_eq(&config, &world.config.borrow()) {
+            config = Rc::clone(&world.config.borrow());
+            shared = Rc::new(listener(&world, index));
+        }
+        let most = config.listeners[index]
+            .max_connections
+            .div_ceil(world.count as u32);
+        let Some(pass) = world.gate.enter() else {
+            return;
+        };
+        if open.get() >= most {
+            shard::spawn(Lane::Accept, turn_away(stream)).detach();
+            continue;
+        }
+        open.set(open.get() + 1);
+        let (world, shared, open) = (Rc::clone(&world), Rc::clone(&shared), Rc::clone(&open));
+        shard::spawn(Lane::Accept, async move {
+            let peer = stream.peer();
+            if let Err(error) = accept::serve(stream, shared, world).await {
+                tracing::debug!(%peer, %error, "a connection was lost");
+            }
+            open.set(open.get() - 1);
+            drop(pass);
+        })
+        .detach();
+    }
+}
+
+async fn turn_away(mut stream: Stream) {
+    let deadline = clock::after(TOO_MANY_MICROS);
+    let _ = stream.write_all(TOO_MANY, deadline).await;
+}

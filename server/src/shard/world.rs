@@ -1,0 +1,288 @@
+//! One shard's world: everything that its sessions, its queue and its connections share.
+//!
+//! `Rc` and `Cell` on purpose: nothing here leaves the shard. The rooms beside this one give the world
+//! its abilities: `intake` for accept, `outbound` for deliver, `settle` for what comes of it,
+//! `letters` for what arrives from outside.
+
+use super::intake::now;
+use super::outbound::LaneWork;
+use crate::config::Config;
+use crate::deliver::{self, Loaded};
+use crate::events::log::Journal;
+use crate::message::{Id, IdSource};
+use crate::queue::{self, Effect, LaneId, Queue};
+use crate::spool::{Spool, recover};
+use mailrail_protocol::client;
+use mailrail_runtime::dns::{self, Resolver};
+use mailrail_runtime::gate::Gate;
+use mailrail_runtime::signal::Notify;
+use mailrail_runtime::{clock, shard, timer};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The longest the queue's clock is left alone: a jump of the wall clock is noticed within it.
+const TICK_MICROS_MAX: u64 = 1_000_000;
+/// How often events are handed to their writer.
+const JOURNAL_MICROS: u64 = 50_000;
+/// Verdicts of the queue's own (too old, nowhere to go) that are being carried out at once.
+const SENTENCE_COUNT_MAX: u32 = 64;
+/// How often the oldest segment is looked at.
+const CLEAN_MICROS: u64 = 200_000;
+
+/// What a shard has done, for reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages accepted.
+    pub accepted: u64,
+    /// Commands and messages refused.
+    pub rejected: u64,
+    /// Recipients delivered.
+    pub delivered: u64,
+    /// Attempts that failed for now, by recipient.
+    pub deferred: u64,
+    /// Recipients failed or expired.
+    pub bounced: u64,
+    /// Bytes of content accepted.
+    pub content_carried: u64,
+    /// Bytes of content moved in memory on their way to the disk.
+    pub content_copied: u64,
+    /// Messages in the queue.
+    pub waiting: u64,
+    /// Connections that peers have open.
+    pub sessions: u64,
+}
+
+impl Counts {
+    /// Adds another shard's.
+    pub fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.rejected += other.rejected;
+        self.delivered += other.delivered;
+        self.deferred += other.deferred;
+        self.bounced += other.bounced;
+        self.content_carried += other.content_carried;
+        self.content_copied += other.content_copied;
+        self.waiting += other.waiting;
+        self.sessions += other.sessions;
+    }
+}
+
+/// Ids are numbers with a counter in their low bits: they are their own hash.
+#[derive(Default)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+type Contents = HashMap<Id, Loaded, BuildHasherDefault<IdHasher>>;
+
+/// A counter of the shard's own.
+#[derive(Debug, Default)]
+pub(super) struct Tally(Cell<Counts>);
+
+impl Tally {
+    pub(super) fn update(&self, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.0.get();
+        change(&mut counts);
+        self.0.set(counts);
+    }
+
+    pub(super) fn get(&self) -> Counts {
+        self.0.get()
+    }
+}
+
+/// What all rooms of a shard share.
+pub(super) struct World {
+    pub(super) index: usize,
+    pub(super) count: usize,
+    pub(super) config: RefCell<Rc<Config>>,
+    pub(super) delivery: RefCell<Rc<deliver::Settings>>,
+    pub(super) spool: Spool,
+    /// Payloads up to this length are copied once more by the log.
+    pub(super) copy_max: usize,
+    pub(super) queue: RefCell<Queue>,
+    /// Messages whose content is still in memory.
+    pub(super) contents: RefCell<Contents>,
+    pub(super) lanes: RefCell<BTreeMap<LaneId, Rc<LaneWork>>>,
+    pub(super) resolver: RefCell<Resolver>,
+    pub(super) journal: RefCell<Journal>,
+    pub(super) ids: RefCell<IdSource>,
+    pub(super) counts: Tally,
+    pub(super) sentence_count: Cell<u32>,
+    /// Content kept in memory for delivery.
+    pub(super) memory_budget: u64,
+    /// Content in memory at all.
+    pub(super) memory_max: u64,
+    /// Closed when the server stops: no more sessions, no more parcels.
+    pub(super) gate: Gate,
+    /// Passed by whatever must be finished before the logs close.
+    pub(super) work: Gate,
+    pub(super) stop_at: Rc<Cell<u64>>,
+    /// The queue's clock has to be looked at before its time.
+    pub(super) wake: Notify,
+    pub(super) me: std::rc::Weak<Self>,
+}
+
+impl World {
+    /// Does what the queue asks for.
+    pub(super) fn pump(&self) {
+        loop {
+            // Each verdict of the queue's own reads a message: the rest wait their turn.
+            if self.sentence_count.get() >= SENTENCE_COUNT_MAX {
+                return;
+            }
+            let effect = self.queue.borrow_mut().pop_effect(now());
+            match effect {
+                None => return,
+                Some(Effect::Resolve(destination)) => self.resolve(destination),
+                Some(Effect::Lane(lane)) => self.serve_lane(lane),
+                Some(Effect::LaneGone(lane)) => {
+                    self.lanes.borrow_mut().remove(&lane);
+                }
+                Some(Effect::Verdict(verdict)) => self.sentence(verdict),
+            }
+        }
+    }
+
+    pub(super) fn rc(&self) -> Rc<Self> {
+        self.me.upgrade().expect("a world in use is owned")
+    }
+
+    /// The queue's clock.
+    pub(super) async fn tick(self: Rc<Self>) {
+        loop {
+            self.queue.borrow_mut().advance(now());
+            self.pump();
+            let next = self.queue.borrow().next_due();
+            let wait = next.map_or(TICK_MICROS_MAX, |next| {
+                (next.millis_since(now()) * 1000).clamp(1000, TICK_MICROS_MAX)
+            });
+            let _ = timer::until(clock::after(wait), self.wake.notified()).await;
+        }
+    }
+
+    /// Events leave in batches.
+    pub(super) async fn hand_over_events(self: Rc<Self>) {
+        loop {
+            timer::sleep(JOURNAL_MICROS).await;
+            self.journal.borrow_mut().flush();
+        }
+    }
+
+    /// Empties and frees the oldest segments.
+    pub(super) async fn keep_house(self: Rc<Self>) {
+        loop {
+            timer::sleep(CLEAN_MICROS).await;
+            while let Some((log, segment)) = self.spool.clean() {
+                if !self.empty(log, segment).await {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes over another configuration.
+    pub(super) fn reconfigure(&self, config: Config) {
+        self.queue
+            .borrow_mut()
+            .reconfigure(settings(&config, self.index));
+        *self.delivery.borrow_mut() = Rc::new(delivery(&config));
+        let old = self.config.borrow().dns.clone();
+        if old != config.dns {
+            *self.resolver.borrow_mut() = Resolver::new(resolver(&config));
+        }
+        *self.config.borrow_mut() = Rc::new(config);
+    }
+
+    /// In the middle of what a session or connection needs: the shard stays until it is done.
+    pub(super) fn spawn_work(&self, work: impl Future<Output = ()> + 'static) {
+        let pass = self.work.enter();
+        shard::spawn(shard::Lane::Deliver, async move {
+            work.await;
+            drop(pass);
+        })
+        .detach();
+    }
+}
+
+/// What the configuration means for the queue of a shard.
+pub(super) fn settings(config: &Config, index: usize) -> queue::Settings {
+    queue::Settings {
+        curve: queue::schedule::Curve {
+            retry_interval: config.queue.retry_interval,
+            max_retry_interval: config.queue.max_retry_interval,
+        },
+        max_age: config.queue.max_age,
+        max_ready: config.queue.max_ready,
+        max_recipients_per_batch: config.delivery.max_recipients_per_batch,
+        // A site that cannot be reached waits no longer than a message would.
+        suspension: config.queue.retry_interval.min(Duration::from_secs(60)),
+        seed: clock::unix_millis() ^ (index as u64) << 48,
+        ..queue::Settings::default()
+    }
+}
+
+/// What the configuration means for connections.
+pub(super) fn delivery(config: &Config) -> deliver::Settings {
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let from = &config.delivery;
+    let mut protocol = client::Config::new(&from.ehlo_domain);
+    protocol.timeouts.greeting = from.banner_timeout;
+    protocol.timeouts.ehlo = from.ehlo_timeout;
+    protocol.timeouts.mail = from.mail_from_timeout;
+    protocol.timeouts.recipient = from.rcpt_to_timeout;
+    protocol.timeouts.data = from.data_timeout;
+    protocol.timeouts.data_dot = from.data_dot_timeout;
+    deliver::Settings {
+        protocol,
+        message_count_max: from.max_deliveries_per_connection,
+        connect_micros: micros(from.connect_timeout),
+        write_micros: micros(from.data_timeout),
+        idle_micros: micros(from.idle_timeout),
+        prohibited_hosts: from.prohibited_hosts.clone(),
+        source_address: from.source_address,
+    }
+}
+
+/// What the configuration means for the resolver.
+pub(super) fn resolver(config: &Config) -> dns::Options {
+    let mut options = dns::Options::with_servers(config.dns.servers.clone());
+    options.timeout = config.dns.timeout;
+    options
+}
+
+/// Where a record lies, in the spool's words.
+pub(super) fn spool_place(id: Id, place: queue::Place) -> recover::Place {
+    recover::Place {
+        log: id.log(),
+        segment: place.segment,
+        offset: place.offset,
+        len: place.len,
+    }
+}
+
+/// Where a record lies, in the queue's words.
+pub(super) fn queue_place(place: recover::Place) -> queue::Place {
+    queue::Place {
+        segment: place.segment,
+        offset: place.offset,
+        len: place.len,
+    }
+}
