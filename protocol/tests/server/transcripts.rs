@@ -1,9 +1,7 @@
 //! Every transcript in `transcripts/server`, each run whole, byte by byte, and in seeded cuts: the
 //! same events and the same replies each time.
 
-mod server_support;
-
-use server_support::{Cut, Transcript};
+use super::runner::{Cut, Transcript};
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;

@@ -27,17 +27,17 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// A transcript, read.
-pub(crate) struct Transcript {
-    pub(crate) config: Config,
-    pub(crate) steps: Vec<Step>,
+pub(super) struct Transcript {
+    pub(super) config: Config,
+    pub(super) steps: Vec<Step>,
     /// What must be seen, in order.
-    pub(crate) expected: Vec<String>,
+    pub(super) expected: Vec<String>,
     /// One for each turn; `None` says yes in the usual words.
     answers: Vec<Option<Answer>>,
 }
 
 /// What happens to the session, from its caller's side.
-pub(crate) enum Step {
+pub(super) enum Step {
     Feed(Vec<u8>),
     Pass(Duration),
     ShutDown,
@@ -53,7 +53,7 @@ struct Answer {
 }
 
 /// How the bytes are cut.
-pub(crate) enum Cut {
+pub(super) enum Cut {
     Whole,
     Bytes,
     Seeded(u64),
@@ -76,7 +76,7 @@ impl Cut {
 }
 
 impl Transcript {
-    pub(crate) fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut this = Self {
             config: Config::new("mx.example"),
             steps: Vec::new(),
@@ -208,7 +208,7 @@ S 250 mx.example";
     }
 
     /// Runs it and says what was seen.
-    pub(crate) fn run(&self, mut cut: Cut) -> Vec<String> {
+    pub(super) fn run(&self, mut cut: Cut) -> Vec<String> {
         let mut runner = Runner::new(&self.config, self.answers.iter().cloned().collect());
         runner.turn_over();
         for step in &self.steps {
@@ -272,7 +272,7 @@ impl Answer {
 }
 
 /// A session and its caller.
-pub(crate) struct Runner<'c> {
+pub(super) struct Runner<'c> {
     session: Session<'c>,
     now: Instant,
     unread: Vec<u8>,
@@ -464,8 +464,7 @@ fn default_answer(entry: &str) -> Answer {
 }
 
 /// Feeds `bytes` to a fresh session whose caller says yes to everything.
-#[allow(dead_code, reason = "not every test binary uses it")]
-pub(crate) fn run_bytes(config: &Config, bytes: &[u8], cut: Cut) -> Vec<String> {
+pub(super) fn run_bytes(config: &Config, bytes: &[u8], cut: Cut) -> Vec<String> {
     let transcript = Transcript {
         config: config.clone(),
         steps: vec![Step::Feed(bytes.to_vec())],

@@ -1,0 +1,5 @@
+//! The server session as a whole: in transcripts, and in random dialogues cut at random.
+
+mod cuts;
+mod runner;
+mod transcripts;
