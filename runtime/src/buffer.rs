@@ -6,8 +6,6 @@
 //!
 //! Lives on one shard: `Rc` on purpose, nothing here may leave it.
 
-#![allow(dead_code)]
-
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;

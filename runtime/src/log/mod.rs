@@ -9,11 +9,24 @@
 //!
 //! A `Log` lives on one shard, from `open` until `close`: one writer, no lock.
 
-#![allow(dead_code)]
+mod batch;
+mod commit;
+mod disk;
+mod keeper;
+mod open;
+mod read;
+mod record;
+mod recover;
+mod segment;
+mod state;
 
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
+
+use self::commit::Inner;
+pub use self::record::VERSION;
+use self::state::Fate;
 
 use crate::buffer::{Chunk, ChunkMut};
 
@@ -166,6 +179,43 @@ impl Message {
             len,
         }
     }
+
+    /// The payload, chunk by chunk.
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let end = (ROOM + self.len).min(self.first.capacity());
+        let mut left = ROOM + self.len - end;
+        let further = self.further.iter().map(move |chunk| {
+            let here = left.min(chunk.capacity());
+            left -= here;
+            &chunk.as_slice()[..here]
+        });
+        std::iter::once(&self.first.as_slice()[ROOM..end]).chain(further)
+    }
+
+    /// Cuts the last chunk down to the blocks that are needed.
+    fn trim(&mut self) {
+        let further: usize = self.further.iter().map(ChunkMut::capacity).sum();
+        let unused = self.first.capacity() + further - ROOM - self.len;
+        let last = self.further.last_mut().unwrap_or(&mut self.first);
+        last.trim(last.capacity() - unused);
+    }
+
+    /// The payload, to be read by many.
+    fn freeze(self) -> Payload {
+        let end = (ROOM + self.len).min(self.first.capacity());
+        let mut left = ROOM + self.len - end;
+        let freeze = |chunk: ChunkMut| {
+            let here = left.min(chunk.capacity());
+            left -= here;
+            chunk.freeze(here)
+        };
+        let further = self.further.into_iter().map(freeze).collect();
+        Payload {
+            first: self.first.freeze(end).slice(ROOM..end),
+            further,
+            len: self.len,
+        }
+    }
 }
 
 /// The bytes of a record in chunks that can be sent as they are.
@@ -283,9 +333,9 @@ pub struct Damage {
 /// The log's extent on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segments {
-    /// The oldest segment in use.
+    /// The number of the oldest in use, 0 if there is none.
     pub oldest: u32,
-    /// The one being written.
+    /// The number of the newest: the one being written, unless the disk is full.
     pub newest: u32,
     /// How many are in use.
     pub count: usize,
@@ -388,16 +438,32 @@ pub enum ReadError {
     },
 }
 
+/// What the log has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Records taken.
+    pub record_count: u64,
+    /// Batches written.
+    pub batch_count: u64,
+    /// Times that batches were written and synced.
+    pub flight_count: u64,
+    /// Payload bytes copied into a batch.
+    pub copied_bytes: u64,
+    /// Payload bytes written from the memory they lay in.
+    pub direct_bytes: u64,
+}
+
 /// A claim to hear of a commit.
 #[derive(Clone, Debug)]
 pub struct Ticket {
-    _batch: Rc<()>,
+    fate: Rc<Fate>,
+    durability: Durability,
 }
 
 /// The log's handle. Clones are the same log.
 #[derive(Clone, Debug)]
 pub struct Log {
-    _inner: Rc<()>,
+    inner: Rc<Inner>,
 }
 
 impl Log {
@@ -406,18 +472,19 @@ impl Log {
     /// # Errors
     /// If the directory cannot be used, or was written by a newer version.
     pub async fn open(
-        _options: Options,
-        _each: &mut dyn FnMut(RecordView<'_>),
+        options: Options,
+        each: &mut dyn FnMut(RecordView<'_>),
     ) -> Result<(Self, Report), LogError> {
-        unimplemented!()
+        let (inner, report) = open::open(options, each).await?;
+        Ok((Self { inner }, report))
     }
 
     /// Takes a record into the batch being filled, copying its parts.
     ///
     /// # Errors
     /// If there is no room, see [`AppendError`].
-    pub fn append_copied(&self, _label: Label, _parts: &[&[u8]]) -> Result<Appended, AppendError> {
-        unimplemented!()
+    pub fn append_copied(&self, label: Label, parts: &[&[u8]]) -> Result<Appended, AppendError> {
+        self.inner.append_copied(label, parts.iter().copied())
     }
 
     /// Takes a record that lies in chunks; long ones are written from there.
@@ -425,8 +492,8 @@ impl Log {
     /// # Errors
     /// If there is no room, see [`AppendError`]; await [`Log::room`] before, and the only error left is a
     /// full disk.
-    pub fn append_chunks(&self, _label: Label, _message: Message) -> Result<Stored, AppendError> {
-        unimplemented!()
+    pub fn append_chunks(&self, label: Label, message: Message) -> Result<Stored, AppendError> {
+        self.inner.append_chunks(label, message)
     }
 
     /// Waits until a payload of `len` bytes has room: at once but for rare moments. An append of that
@@ -434,52 +501,74 @@ impl Log {
     ///
     /// # Errors
     /// If the disk is full, the payload too long, or the log closed.
-    pub async fn room(&self, _len: usize) -> Result<(), AppendError> {
-        unimplemented!()
+    pub async fn room(&self, len: usize) -> Result<(), AppendError> {
+        self.inner.room(len).await
     }
 
     /// Whether new content should be taken: not while no further segment can be made.
     pub fn available(&self) -> bool {
-        unimplemented!()
+        let state = self.inner.state.borrow();
+        !state.closed && !state.full
     }
 
     /// Waits until the record behind the ticket, and all before it, are as durable as its label asks.
     ///
     /// # Errors
     /// If writing or syncing failed.
-    pub async fn committed(&self, _ticket: Ticket) -> Result<(), CommitError> {
-        unimplemented!()
+    pub async fn committed(&self, ticket: Ticket) -> Result<(), CommitError> {
+        ticket.fate.wait(ticket.durability).await
     }
 
     /// Reads a record back and checks it, after its commit if that is still under way.
     ///
     /// # Errors
     /// If it is gone, damaged or cannot be read.
-    pub async fn read(&self, _position: Position) -> Result<Record, ReadError> {
-        unimplemented!()
+    pub async fn read(&self, position: Position) -> Result<Record, ReadError> {
+        read::read(&self.inner, position).await
     }
 
     /// The segments in use.
     pub fn segments(&self) -> Segments {
-        unimplemented!()
+        let state = self.inner.state.borrow();
+        Segments {
+            oldest: state
+                .segments
+                .front()
+                .map_or(0, |segment| segment.stamp.segment),
+            newest: state
+                .segments
+                .back()
+                .map_or(0, |segment| segment.stamp.segment),
+            count: state.segments.len(),
+            bytes: state
+                .segments
+                .iter()
+                .map(|segment| u64::from(segment.len))
+                .sum(),
+        }
     }
 
     /// Gives up the oldest segment, to be written anew, and returns its number; `None` if it is the one
     /// being written. Everything in it that still matters must have been appended again and committed.
     pub fn free_oldest(&self) -> Option<u32> {
-        unimplemented!()
+        self.inner.free_oldest()
     }
 
-    /// Ends the segment being written and goes on in the next.
+    /// Ends the segment being written and goes on in the next; nothing happens if it is empty.
     ///
     /// # Errors
     /// If no next segment is ready.
     pub fn seal(&self) -> Result<(), AppendError> {
-        unimplemented!()
+        self.inner.seal()
     }
 
     /// Commits what was taken, takes nothing more, and waits until the disk is at rest.
     pub async fn close(&self) {
-        unimplemented!()
+        self.inner.close().await;
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> Stats {
+        self.inner.state.borrow().stats()
     }
 }

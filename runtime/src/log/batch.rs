@@ -1,0 +1,136 @@
+//! Packing records into a batch. Pure: it writes into the memory it is given and knows no disk.
+
+use super::Position;
+use super::record::{BATCH_HEADER_LEN, BatchHeader, RECORD_HEADER_LEN, RecordHeader, Stamp};
+use crate::buffer::align_up;
+
+/// A batch being filled: what is where in the memory that belongs to it.
+#[derive(Debug)]
+pub(super) struct Batch {
+    stamp: Stamp,
+    /// Where the batch will start in its segment.
+    offset: u32,
+    number: u64,
+    used: usize,
+    record_count: u32,
+}
+
+impl Batch {
+    pub(super) const fn new(stamp: Stamp, offset: u32, number: u64) -> Self {
+        Self {
+            stamp,
+            offset,
+            number,
+            used: BATCH_HEADER_LEN,
+            record_count: 0,
+        }
+    }
+
+    /// Bytes of disk of a batch that holds one payload of `len` bytes.
+    pub(super) const fn len_of_one(len: usize) -> usize {
+        align_up(BATCH_HEADER_LEN + RecordHeader::span(len))
+    }
+
+    /// Whether a payload of `len` bytes still fits into `capacity`.
+    pub(super) const fn fits(&self, len: usize, capacity: usize) -> bool {
+        self.used + RecordHeader::span(len) <= capacity
+    }
+
+    /// Bytes of disk it needs as it is.
+    pub(super) const fn len(&self) -> usize {
+        align_up(self.used)
+    }
+
+    /// Copies a record behind the others.
+    pub(super) fn push<'p>(
+        &mut self,
+        memory: &mut [u8],
+        kind: u8,
+        id: u64,
+        parts: impl Iterator<Item = &'p [u8]>,
+    ) -> Position {
+        let start = self.used;
+        let mut at = start + RECORD_HEADER_LEN;
+        let mut content = 0;
+        for part in parts {
+            memory[at..at + part.len()].copy_from_slice(part);
+            content = crc32c::crc32c_append(content, part);
+            at += part.len();
+        }
+        let len = at - start - RECORD_HEADER_LEN;
+        self.used = start + RecordHeader::span(len);
+        memory[at..self.used].fill(0);
+        let offset = self.offset + start as u32;
+        let header = RecordHeader {
+            kind,
+            id,
+            len: len as u32,
+            content,
+        };
+        header.encode(&self.stamp, offset, &mut memory[start..]);
+        self.record_count += 1;
+        Position {
+            segment: self.stamp.segment,
+            offset,
+            len: len as u32,
+        }
+    }
+
+    /// Writes the header and clears the rest of the last block; the batch is then the memory's first
+    /// [`Batch::len`] bytes.
+    pub(super) fn finish(&self, memory: &mut [u8]) {
+        memory[self.used..self.len()].fill(0);
+        self.header(self.used)
+            .encode(&self.stamp, self.offset, memory);
+    }
+
+    /// Makes a batch of one record whose payload lies already where it belongs: in `first` from `ROOM`
+    /// on, and in `further`. Clears the rest of the last chunk's last block.
+    pub(super) fn wrap<'m>(
+        mut self,
+        first: &mut [u8],
+        further: impl Iterator<Item = &'m mut [u8]>,
+        kind: u8,
+        id: u64,
+        len: usize,
+    ) -> Position {
+        debug_assert_eq!(self.record_count, 0, "a batch of its own");
+        let start = BATCH_HEADER_LEN + RECORD_HEADER_LEN;
+        let mut content = 0;
+        let mut left = len;
+        let mut take = |part: &mut [u8]| {
+            let here = left.min(part.len());
+            content = crc32c::crc32c_append(content, &part[..here]);
+            left -= here;
+            part[here..].fill(0);
+        };
+        take(&mut first[start..]);
+        further.for_each(&mut take);
+        assert_eq!(left, 0, "the chunks hold the payload");
+
+        let offset = self.offset + BATCH_HEADER_LEN as u32;
+        let header = RecordHeader {
+            kind,
+            id,
+            len: len as u32,
+            content,
+        };
+        header.encode(&self.stamp, offset, &mut first[BATCH_HEADER_LEN..]);
+        self.record_count = 1;
+        let used = BATCH_HEADER_LEN + RecordHeader::span(len);
+        self.header(used).encode(&self.stamp, self.offset, first);
+        Position {
+            segment: self.stamp.segment,
+            offset,
+            len: len as u32,
+        }
+    }
+
+    const fn header(&self, used: usize) -> BatchHeader {
+        BatchHeader {
+            number: self.number,
+            len: used as u32,
+            record_count: self.record_count,
+        }
+    }
+}

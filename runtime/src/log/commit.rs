@@ -1,0 +1,447 @@
+//! Group commit: records into batches, batches to the disk, and word to those who wait.
+//!
+//! While one flight (a write of some batches and one sync) is under way the next batch fills; two flights
+//! at most. They may land in any order, but word goes out in log order only, so whoever is told that a
+//! record is durable can rely on all before it.
+//!
+//! What is where stands in `state`; where the next segment comes from is `keeper`'s task.
+//!
+//! Lives on the log's shard from `open` to `close`.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::batch::Batch;
+use super::record::BLOCK_LEN;
+use super::segment::Segment;
+use super::state::{Fate, Filling, Ready, State};
+use super::{
+    AppendError, Appended, CommitError, Durability, Label, Message, Options, Position, ROOM,
+    Stored, Ticket, Urgency, disk,
+};
+use crate::buffer::{ChunkMut, ChunkSize};
+use crate::signal::Notify;
+
+/// Bytes of batches that share one sync.
+const FLIGHT_LEN_MAX: usize = 2 << 20;
+
+/// What all clones of a log share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) options: Options,
+    pub(super) directory: PathBuf,
+    pub(super) state: RefCell<State>,
+    /// There may be something to write.
+    pub(super) kick: Notify,
+    /// There may be something to prepare or to free.
+    pub(super) keep: Notify,
+    /// Room, or rest, may have come.
+    pub(super) changed: Notify,
+}
+
+impl Inner {
+    pub(super) fn new(options: Options, directory: PathBuf, state: State) -> Self {
+        Self {
+            options,
+            directory,
+            state: RefCell::new(state),
+            kick: Notify::new(),
+            keep: Notify::new(),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn append_copied<'p>(
+        self: &Rc<Self>,
+        label: Label,
+        parts: impl Iterator<Item = &'p [u8]> + Clone,
+    ) -> Result<Appended, AppendError> {
+        let len = parts.clone().map(<[u8]>::len).sum();
+        if len > self.options.copy_max as usize {
+            let stored = self.append_direct(label, copy_of(parts, len))?;
+            return Ok(Appended {
+                position: stored.position,
+                ticket: stored.ticket,
+            });
+        }
+        let mut state = self.state.borrow_mut();
+        self.copy(&mut state, label, parts, len)
+    }
+
+    pub(super) fn append_chunks(
+        self: &Rc<Self>,
+        label: Label,
+        message: Message,
+    ) -> Result<Stored, AppendError> {
+        let len = message.len;
+        self.state.borrow().room_for_content(len, &self.options)?;
+        if len > self.options.copy_max as usize {
+            return self.append_direct(label, message);
+        }
+        let mut state = self.state.borrow_mut();
+        let Appended { position, ticket } = self.copy(&mut state, label, message.parts(), len)?;
+        Ok(Stored {
+            position,
+            ticket,
+            payload: message.freeze(),
+        })
+    }
+
+    /// Into the batch being filled, or a new one.
+    fn copy<'p>(
+        self: &Rc<Self>,
+        state: &mut State,
+        label: Label,
+        parts: impl Iterator<Item = &'p [u8]>,
+        len: usize,
+    ) -> Result<Appended, AppendError> {
+        let fits = state
+            .filling
+            .as_ref()
+            .is_some_and(|filling| filling.batch.fits(len, filling.memory.capacity()));
+        if state.closed {
+            return Err(AppendError::Closed);
+        }
+        if !fits {
+            self.begin_filling(state, Batch::len_of_one(len))?;
+        }
+        let filling = state.filling.as_mut().expect("there is one now");
+        let memory = filling.memory.as_mut_slice();
+        let position = filling.batch.push(memory, label.kind, label.id, parts);
+        filling.sync |= label.durability == Durability::Fsync;
+        let ticket = Ticket {
+            fate: filling.fate.clone(),
+            durability: label.durability,
+        };
+        match label.urgency {
+            Urgency::Now => {
+                let first = !std::mem::replace(&mut filling.urgent, true);
+                if (first || !fits) && state.in_flight < self.options.in_flight_max {
+                    self.kick.notify_one();
+                }
+            }
+            Urgency::Lazy => {
+                if !filling.urgent && !std::mem::replace(&mut filling.timed, true) {
+                    disk::spawn(self.clone().hurry_later(filling.fate.clone()));
+                }
+                if !fits && !state.ready.is_empty() {
+                    self.kick.notify_one();
+                }
+            }
+        }
+        state.stats.record_count += 1;
+        state.stats.copied_bytes += len as u64;
+        Ok(Appended { position, ticket })
+    }
+
+    fn begin_filling(&self, state: &mut State, need: usize) -> Result<(), AppendError> {
+        state.room(need, self.options.segment_len)?;
+        state.close_filling();
+        if state.left() < need {
+            state.change_segment();
+            self.keep.notify_one();
+        }
+        let capacity = state.left().min(self.options.batch_len_max as usize);
+        let (batch, fate) = state.begin_batch();
+        let memory = ChunkMut::unwritten(capacity);
+        state.filling = Some(Filling {
+            batch,
+            memory,
+            fate,
+            urgent: false,
+            sync: false,
+            timed: false,
+        });
+        Ok(())
+    }
+
+    /// As a batch of its own, from the memory it lies in.
+    fn append_direct(&self, label: Label, mut message: Message) -> Result<Stored, AppendError> {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let need = Batch::len_of_one(message.len);
+        state.room(need, self.options.segment_len)?;
+        state.close_filling();
+        if state.left() < need {
+            state.change_segment();
+            self.keep.notify_one();
+        }
+        let (batch, fate) = state.begin_batch();
+        let position = batch.wrap(
+            message.first.as_mut_slice(),
+            message.further.iter_mut().map(ChunkMut::as_mut_slice),
+            label.kind,
+            label.id,
+            message.len,
+        );
+        state.offset += need as u32;
+        message.trim();
+        let payload = message.freeze();
+        let ticket = Ticket {
+            fate: fate.clone(),
+            durability: label.durability,
+        };
+        state.ready.push_back(Ready {
+            fate,
+            first: payload.first.clone(),
+            further: payload.further.clone(),
+            sync: label.durability == Durability::Fsync,
+        });
+        debug_assert_eq!(state.ready.back().map(Ready::len), Some(need));
+        state.stats.record_count += 1;
+        state.stats.direct_bytes += payload.len as u64;
+        if state.in_flight < self.options.in_flight_max {
+            self.kick.notify_one();
+        }
+        Ok(Stored {
+            position,
+            ticket,
+            payload,
+        })
+    }
+
+    /// Ends the patience of a batch that holds lazy records only.
+    async fn hurry_later(self: Rc<Self>, fate: Rc<Fate>) {
+        disk::pause(self.options.lazy_commit_ms).await;
+        let mut state = self.state.borrow_mut();
+        if let Some(filling) = &mut state.filling
+            && Rc::ptr_eq(&filling.fate, &fate)
+        {
+            filling.urgent = true;
+            self.kick.notify_one();
+        }
+    }
+
+    /// Waits for room for a payload of `len` bytes.
+    pub(super) async fn room(&self, len: usize) -> Result<(), AppendError> {
+        loop {
+            let room = self.state.borrow().room_for_content(len, &self.options);
+            match room {
+                Err(AppendError::Preparing) => self.changed.notified().await,
+                result => return result,
+            }
+        }
+    }
+
+    /// Ends the segment being written, if anything is in it.
+    pub(super) fn seal(&self) -> Result<(), AppendError> {
+        let mut state = self.state.borrow_mut();
+        if state.closed {
+            return Err(AppendError::Closed);
+        }
+        if state.offset == BLOCK_LEN && state.filling.is_none() {
+            return Ok(());
+        }
+        if state.prepared.is_none() {
+            return Err(if state.full {
+                AppendError::Full
+            } else {
+                AppendError::Preparing
+            });
+        }
+        state.change_segment();
+        self.kick.notify_one();
+        self.keep.notify_one();
+        Ok(())
+    }
+
+    /// The batch without a word yet in which a record lies.
+    pub(super) fn open_batch(&self, position: Position) -> Option<Rc<Fate>> {
+        let state = self.state.borrow();
+        let place = (position.segment, position.offset);
+        let at = |fate: &Rc<Fate>| (fate.segment.stamp.segment, fate.offset);
+        let behind = state.pending.partition_point(|fate| at(fate) <= place);
+        let fate = state.pending.get(behind.checked_sub(1)?)?;
+        (fate.segment.stamp.segment == position.segment).then(|| fate.clone())
+    }
+
+    /// Sends batches to the disk until the log is closed and at rest.
+    pub(super) async fn pump(self: Rc<Self>) {
+        loop {
+            // Being woken puts this task behind all that can run now, so what they append goes along.
+            self.kick.notified().await;
+            while let Some(flight) = self.next_flight() {
+                disk::spawn(self.clone().fly(flight));
+            }
+            if self.is_at_rest() {
+                self.keep.notify_one();
+                return;
+            }
+        }
+    }
+
+    /// Takes nothing more, and waits until everything is written and the disk left alone.
+    pub(super) async fn close(&self) {
+        {
+            let mut state = self.state.borrow_mut();
+            if !std::mem::replace(&mut state.closed, true) {
+                state.close_filling();
+                if let Some(current) = state.current()
+                    && state.offset > BLOCK_LEN
+                {
+                    current.ended.set(Some(state.offset));
+                }
+            }
+        }
+        self.kick.notify_one();
+        self.keep.notify_one();
+        // Looked at and waited for without an await between, so no change is missed.
+        while !self.state.borrow().kept {
+            self.changed.notified().await;
+        }
+    }
+
+    /// Gives up the oldest segment, unless it is being written.
+    pub(super) fn free_oldest(&self) -> Option<u32> {
+        let mut state = self.state.borrow_mut();
+        let oldest = state.segments.front()?;
+        let written = state.segments.len() == 1 && state.current().is_some();
+        if written || oldest.open_batches.get() > 0 {
+            return None;
+        }
+        let segment = state.segments.pop_front()?;
+        let number = segment.stamp.segment;
+        state.freed.push_back(segment);
+        self.keep.notify_one();
+        Some(number)
+    }
+
+    /// Closed, and every batch has come to its end.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let state = self.state.borrow();
+        state.closed && state.pending.is_empty() && state.in_flight == 0
+    }
+
+    /// Batches of one segment that are written together, if it is time for some.
+    fn next_flight(&self) -> Option<Vec<Ready>> {
+        let mut state = self.state.borrow_mut();
+        if state.in_flight >= self.options.in_flight_max {
+            return None;
+        }
+        if state
+            .filling
+            .as_ref()
+            .is_some_and(|filling| filling.urgent || state.closed)
+        {
+            state.close_filling();
+        }
+        let segment = state.ready.front()?.fate.segment.clone();
+        let mut len = 0;
+        let count = state
+            .ready
+            .iter()
+            .take_while(|ready| {
+                let fits = len == 0 || len + ready.len() <= FLIGHT_LEN_MAX;
+                len += ready.len();
+                fits && Rc::ptr_eq(&ready.fate.segment, &segment)
+            })
+            .count();
+        state.in_flight += 1;
+        state.stats.flight_count += 1;
+        state.stats.batch_count += count as u64;
+        Some(state.ready.drain(..count).collect())
+    }
+
+    /// One flight: the writes, the sync, the word.
+    async fn fly(self: Rc<Self>, flight: Vec<Ready>) {
+        let segment = flight[0].fate.segment.clone();
+        let result = self.write(&segment, &flight).await;
+        let mut state = self.state.borrow_mut();
+        state.in_flight -= 1;
+        match result {
+            // What failed meanwhile beside it stays failed.
+            Ok(()) => flight.iter().for_each(|ready| {
+                if ready.fate.outcome.get().is_none() {
+                    ready.fate.outcome.set(Some(Ok(())));
+                }
+            }),
+            Err(error) => {
+                tracing::error!(segment = %segment.path.display(), %error, "writing the log failed");
+                state.fail(
+                    &segment,
+                    CommitError {
+                        errno: error.raw_os_error().unwrap_or(0),
+                    },
+                );
+                self.keep.notify_one();
+            }
+        }
+        state.publish();
+        if segment.open_batches.get() == 0 && segment.ended.get().is_some() {
+            self.keep.notify_one();
+        }
+        // Even when nothing waits: the pump sees whether all is at rest.
+        self.kick.notify_one();
+    }
+
+    async fn write(&self, segment: &Segment, flight: &[Ready]) -> io::Result<()> {
+        let file = segment.file().await?;
+        let mut writes = Vec::new();
+        for ready in flight {
+            let mut offset = u64::from(ready.fate.offset);
+            for chunk in ready.chunks() {
+                writes.push(file.write(chunk, offset));
+                offset += chunk.buffer().len() as u64;
+            }
+        }
+        all(writes).await?;
+        flight.iter().for_each(|ready| ready.fate.written.set(true));
+        if !flight.iter().any(|ready| ready.sync) {
+            return Ok(());
+        }
+        self.state.borrow_mut().publish();
+        file.sync().await
+    }
+}
+
+/// Runs all of them at the same time; the first error counts, but none is left behind.
+async fn all(futures: Vec<impl Future<Output = io::Result<()>>>) -> io::Result<()> {
+    let mut futures: Vec<_> = futures
+        .into_iter()
+        .map(|future| Some(Box::pin(future)))
+        .collect();
+    let mut result = Ok(());
+    poll_fn(|context| {
+        let mut open = false;
+        for slot in &mut futures {
+            let Some(future) = slot else { continue };
+            match future.as_mut().poll(context) {
+                Poll::Pending => open = true,
+                Poll::Ready(ended) => {
+                    *slot = None;
+                    if result.is_ok() {
+                        result = ended;
+                    }
+                }
+            }
+        }
+        if open { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    result
+}
+
+/// Chunks with a copy of a payload too long for the shared batch.
+fn copy_of<'p>(parts: impl Iterator<Item = &'p [u8]>, len: usize) -> Message {
+    let size = ChunkSize::Large.bytes();
+    let count = (ROOM + len).div_ceil(size);
+    let mut chunks: Vec<_> = (0..count)
+        .map(|_| ChunkMut::new(ChunkSize::Large))
+        .collect();
+    let mut at = ROOM;
+    for mut part in parts {
+        while !part.is_empty() {
+            let place = &mut chunks[at / size].as_mut_slice()[at % size..];
+            let here = part.len().min(place.len());
+            place[..here].copy_from_slice(&part[..here]);
+            part = &part[here..];
+            at += here;
+        }
+    }
+    let first = chunks.remove(0);
+    Message::new(first, chunks, len)
+}

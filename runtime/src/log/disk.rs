@@ -1,0 +1,196 @@
+//! The disk as the log needs it: files written and read in whole blocks, names changed for good.
+//!
+//! The lowest layer, and the log's only file that names glommio, so that a simulated disk can stand here.
+//! It knows no records and takes no decision: what fails is reported.
+
+use std::future::Future;
+use std::io;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use glommio::io::{DmaFile, OpenOptions};
+
+use crate::buffer::{ALIGNMENT, Chunk};
+
+/// An open file, read and written past the page cache.
+#[derive(Debug)]
+pub(super) struct File {
+    file: DmaFile,
+}
+
+impl File {
+    pub(super) async fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).dma_open(path).await?;
+        Ok(Self { file })
+    }
+
+    /// Makes a file that must not exist, with one block of zeros.
+    pub(super) async fn create(path: &Path) -> io::Result<Self> {
+        // The block has to be on disk before glommio opens the file: it tries at the first one whether the
+        // device can be polled by reading from it, takes the empty answer of an empty file for a yes, and
+        // then every read of that device fails with EOPNOTSUPP.
+        let new = path.to_path_buf();
+        blocking(move || {
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options.write(true).create_new(true).mode(0o600).open(new)?;
+            file.write_all(&[0; ALIGNMENT])?;
+            file.sync_all()
+        })
+        .await?;
+        Self::open(path).await
+    }
+
+    pub(super) async fn len(&self) -> io::Result<u64> {
+        Ok(self.file.file_size().await?)
+    }
+
+    /// Asks for the space of `len` bytes, in one piece if possible.
+    pub(super) async fn reserve(&self, len: u64) -> io::Result<()> {
+        match self
+            .file
+            .pre_allocate(len, false)
+            .await
+            .map_err(io::Error::from)
+        {
+            // Some file systems cannot; writing the zeros gets the space all the same.
+            Err(error)
+                if error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()) =>
+            {
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Writes the whole memory behind a chunk.
+    pub(super) async fn write(&self, chunk: &Chunk, offset: u64) -> io::Result<()> {
+        let buffer = chunk.buffer().clone();
+        let len = buffer.len();
+        match self.file.write_rc_at(buffer, offset).await? {
+            written if written == len => Ok(()),
+            _ => Err(io::Error::from_raw_os_error(
+                rustix::io::Errno::NOSPC.raw_os_error(),
+            )),
+        }
+    }
+
+    /// Reads whole blocks; fewer only at the file's end.
+    pub(super) async fn read(&self, offset: u64, len: usize) -> io::Result<Chunk> {
+        Ok(Chunk::from_read(
+            self.file.read_at_aligned(offset, len).await?,
+        ))
+    }
+
+    pub(super) async fn sync(&self) -> io::Result<()> {
+        Ok(self.file.fdatasync().await?)
+    }
+}
+
+/// Runs `call`, which blocks, beside the shard's thread.
+async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    glommio::executor().spawn_blocking(call).await
+}
+
+/// Makes names that were given or taken in a directory survive a power cut.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    // Not fdatasync: a changed name is no data, and some file systems would leave it for later.
+    std::fs::File::open(path)?.sync_all()
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes a directory and those above it, for good.
+pub(super) async fn make_directory(path: &Path) -> io::Result<()> {
+    let path = path.to_path_buf();
+    blocking(move || {
+        let missing: Vec<PathBuf> = path
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+            .map(Path::to_path_buf)
+            .collect();
+        for path in missing.iter().rev() {
+            std::fs::create_dir(path)?;
+            sync_directory(parent(path))?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The names in a directory.
+pub(super) async fn list(path: &Path) -> io::Result<Vec<String>> {
+    let path = path.to_path_buf();
+    blocking(move || {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path)? {
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    })
+    .await
+}
+
+/// Renames for good.
+pub(super) async fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (from.to_path_buf(), to.to_path_buf());
+    blocking(move || {
+        std::fs::rename(&from, &to)?;
+        sync_directory(parent(&to))
+    })
+    .await
+}
+
+/// Removes for good.
+pub(super) async fn remove(path: &Path) -> io::Result<()> {
+    let path = path.to_path_buf();
+    blocking(move || {
+        std::fs::remove_file(&path)?;
+        sync_directory(parent(&path))
+    })
+    .await
+}
+
+/// Puts bytes at the end of an ordinary file, for good.
+pub(super) async fn keep(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
+    let path = path.to_path_buf();
+    blocking(move || {
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        sync_directory(parent(&path))
+    })
+    .await
+}
+
+/// Whether there is such a file.
+pub(super) async fn exists(path: &Path) -> io::Result<bool> {
+    let path = path.to_path_buf();
+    blocking(move || path.try_exists()).await
+}
+
+/// Bytes of the file system that an ordinary user may still fill.
+pub(super) fn free_space(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Runs beside everything else of the shard, to its end.
+pub(super) fn spawn(future: impl Future<Output = ()> + 'static) {
+    glommio::spawn_local(future).detach();
+}
+
+pub(super) async fn pause(millis: u64) {
+    crate::timer::sleep(millis * 1000).await;
+}
