@@ -95,8 +95,17 @@ fn hosts(list: &[(u16, &str)]) -> Result<Mx, DnsError> {
     Ok(Mx::Hosts(list.iter().map(exchanger).collect()))
 }
 
-fn run<F: Future<Output = ()>>(test: F) {
-    shard::run_one(test).unwrap();
+/// Runs a test on a shard that is watched: on a busy machine an unwatched one can sleep on its work.
+fn run<F: Future<Output = ()> + 'static>(test: impl Fn() -> F + Send + Clone + 'static) {
+    let options = shard::Options {
+        count: 1,
+        pinned: false,
+        ..shard::Options::default()
+    };
+    shard::run::<(), _, _>(options, move |_| test())
+        .unwrap()
+        .join()
+        .unwrap();
 }
 
 fn one(zone: Zone, options: impl FnOnce(&[SocketAddr]) -> Options) -> (Server, Resolver) {
@@ -107,7 +116,7 @@ fn one(zone: Zone, options: impl FnOnce(&[SocketAddr]) -> Options) -> (Server, R
 
 #[test]
 fn who_takes_mail() {
-    run(async {
+    run(|| async {
         let (_server, dns) = one(zone(), options);
         let both = || hosts(&[(10, "mx1.a.example"), (20, "mx2.a.example")]);
         assert_eq!(dns.mx("a.example").await, both());
@@ -128,7 +137,7 @@ fn who_takes_mail() {
 
 #[test]
 fn addresses_texts_and_names() {
-    run(async {
+    run(|| async {
         let (_server, dns) = one(zone(), options);
         let mx1 = [address(1), "2001:db8::1".parse().unwrap()];
         assert_eq!(*dns.addresses("mx1.a.example").await.unwrap(), mx1);
@@ -151,7 +160,7 @@ fn addresses_texts_and_names() {
 
 #[test]
 fn aliases_followed_by_new_queries() {
-    run(async {
+    run(|| async {
         let mut zone = zone();
         zone.follow_aliases(false);
         let (server, dns) = one(zone, options);
@@ -169,7 +178,7 @@ fn aliases_followed_by_new_queries() {
 
 #[test]
 fn answers_are_remembered_the_negative_ones_too() {
-    run(async {
+    run(|| async {
         let (server, dns) = one(zone(), options);
         for domain in ["a.example", "plain.example", "gone.example"] {
             let first = dns.mx(domain).await;
@@ -190,7 +199,7 @@ fn answers_are_remembered_the_negative_ones_too() {
 
 #[test]
 fn a_failure_is_no_absence_and_is_not_asked_for_again_at_once() {
-    run(async {
+    run(|| async {
         let mut bad = zone();
         bad.fault("a.example", Fault::Code(2))
             .fault("refused.example", Fault::Code(5));
@@ -209,7 +218,7 @@ fn a_failure_is_no_absence_and_is_not_asked_for_again_at_once() {
 
 #[test]
 fn truncated_answers_come_by_tcp() {
-    run(async {
+    run(|| async {
         let mut zone = zone();
         zone.fault("a.example", Fault::Truncate);
         for n in 0..100 {
@@ -230,7 +239,7 @@ fn truncated_answers_come_by_tcp() {
 
 #[test]
 fn the_next_server_when_one_is_silent_and_the_good_one_first_then() {
-    run(async {
+    run(|| async {
         let mut mute = zone();
         mute.fault("a.example", Fault::Silent);
         let mute = serve(mute, loopback()).unwrap();
@@ -245,7 +254,7 @@ fn the_next_server_when_one_is_silent_and_the_good_one_first_then() {
 
 #[test]
 fn the_next_server_when_one_cannot() {
-    run(async {
+    run(|| async {
         let mut bad = zone();
         bad.fault("a.example", Fault::Code(2));
         let bad = serve(bad, loopback()).unwrap();
@@ -258,7 +267,7 @@ fn the_next_server_when_one_cannot() {
 
 #[test]
 fn nobody_there() {
-    run(async {
+    run(|| async {
         let gone = Bound::bind(loopback()).unwrap().local().unwrap();
         let dns = Resolver::new(options(&[gone, gone]));
         assert_eq!(dns.mx("a.example").await, Err(DnsError::Timeout));
@@ -277,7 +286,7 @@ fn nobody_there() {
 
 #[test]
 fn the_whole_lookup_has_an_end() {
-    run(async {
+    run(|| async {
         let mut mute = zone();
         mute.fault("a.example", Fault::Silent);
         let (_server, dns) = one(mute, |servers| Options {
@@ -290,7 +299,7 @@ fn the_whole_lookup_has_an_end() {
 
 #[test]
 fn one_query_for_many_who_wait_even_if_the_first_leaves() {
-    run(async {
+    run(|| async {
         let mut slow = zone();
         slow.fault("a.example", Fault::Delay(Duration::from_millis(5)));
         let (server, dns) = one(slow, options);
@@ -318,7 +327,7 @@ fn one_query_for_many_who_wait_even_if_the_first_leaves() {
 
 #[test]
 fn questions_in_flight_are_bounded() {
-    run(async {
+    run(|| async {
         let mut mute = zone();
         mute.fault("a.example", Fault::Silent)
             .fault("b.example", Fault::Silent);
@@ -340,7 +349,7 @@ fn questions_in_flight_are_bounded() {
 
 #[test]
 fn stale_answers_when_no_server_can() {
-    run(async {
+    run(|| async {
         let (server, dns) = one(zone(), |servers| forgetful(hasty(servers)));
         let both = || hosts(&[(10, "mx1.a.example"), (20, "mx2.a.example")]);
         assert_eq!(dns.mx("a.example").await, both());
@@ -364,7 +373,7 @@ fn stale_answers_when_no_server_can() {
 
 #[test]
 fn stale_answers_when_servers_are_slow_while_one_refresh_runs() {
-    run(async {
+    run(|| async {
         let (server, dns) = one(zone(), |servers| Options {
             stale_wait: Duration::from_millis(5),
             ..forgetful(options(servers))
@@ -384,7 +393,7 @@ fn stale_answers_when_servers_are_slow_while_one_refresh_runs() {
 
 #[test]
 fn after_a_failure_stale_answers_come_without_asking() {
-    run(async {
+    run(|| async {
         let (server, dns) = one(zone(), |servers| {
             let mut options = forgetful(hasty(servers));
             options.cache.recheck = u64::MAX / 2;
@@ -403,7 +412,7 @@ fn after_a_failure_stale_answers_come_without_asking() {
 
 #[test]
 fn garbage_is_an_error() {
-    run(async {
+    run(|| async {
         let mut bad = zone();
         let head = b"\x80\x00\x00\x01\x00\x01\x00\x00\x00\x00";
         let question = b"\x01a\x07example\x00\x00\x0f\x00\x01";
@@ -418,7 +427,7 @@ fn garbage_is_an_error() {
 
 #[test]
 fn a_server_that_does_not_know_edns_is_asked_without() {
-    run(async {
+    run(|| async {
         let mut old = zone();
         old.fault("a.example", Fault::NoEdns)
             .fault("plain.example", Fault::NoEdns);
@@ -443,7 +452,7 @@ fn fake() -> (Bound, Listener, SocketAddr) {
 
 #[test]
 fn forged_answers_do_not_count() {
-    run(async {
+    run(|| async {
         let (bound, _listener, address) = fake();
         let dns = Resolver::new(options(&[address]));
         let serving = async {
@@ -474,7 +483,7 @@ fn forged_answers_do_not_count() {
 
 #[test]
 fn a_flood_of_forged_answers_moves_the_question_to_tcp() {
-    run(async {
+    run(|| async {
         let (bound, listener, address) = fake();
         let dns = Resolver::new(options(&[address]));
         let serving = async {
@@ -503,7 +512,7 @@ fn a_flood_of_forged_answers_moves_the_question_to_tcp() {
 
 /// What a resolver makes of a server that truncates and then says `bytes` over TCP.
 fn over_tcp(bytes: &'static [u8], want: DnsError) {
-    run(async move {
+    run(move || async move {
         let (bound, listener, address) = fake();
         let dns = Resolver::new(Options {
             attempts: 1,
