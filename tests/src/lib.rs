@@ -4,6 +4,7 @@
 //! * `client`: a blocking SMTP client that may be as rude as a test needs.
 //! * `sink`: a blocking SMTP server that records what it gets and answers as scripted.
 //! * `message`: messages with an id in them, and seeded chance.
+//! * `names`: a DNS server for made-up domains.
 //! * `peers`: other people's clients: swaks, curl, smtplib, smtp-source.
 //! * `program`: other people's programs: starting them, a small disk, limits.
 //!
@@ -13,6 +14,7 @@
 
 pub mod client;
 pub mod message;
+pub mod names;
 pub mod peers;
 pub mod program;
 pub mod server;

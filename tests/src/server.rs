@@ -101,6 +101,13 @@ impl Setup {
         self
     }
 
+    /// A route with exactly these lines.
+    #[must_use]
+    pub fn route_lines(mut self, lines: &str) -> Self {
+        self.routes.push(lines.to_owned());
+        self
+    }
+
     /// Takes all routes away.
     #[must_use]
     pub fn no_routes(mut self) -> Self {
@@ -260,8 +267,13 @@ impl Server {
     /// # Panics
     /// When the process is gone.
     pub fn reconfigure(&mut self, change: impl FnOnce(Setup) -> Setup) {
-        self.setup = change(self.setup.clone());
+        self.change(change);
         self.reconfigure_as(&self.setup.text(&self.data_dir()));
+    }
+
+    /// Changes what the next start will use.
+    pub fn change(&mut self, change: impl FnOnce(Setup) -> Setup) {
+        self.setup = change(self.setup.clone());
     }
 
     /// Writes this text as the configuration and sends SIGHUP.

@@ -1,0 +1,430 @@
+//! What comes of mail: delivered, deferred, bounced, expired; by routes and by MX.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mailrail_tests::names::{self, Names};
+use mailrail_tests::server::{Setup, free_address};
+use mailrail_tests::{Answer, Received, Script, Server, Sink, message, wait};
+
+fn impatient(sink: &Sink) -> Setup {
+    Server::setup()
+        .route("*", sink.address())
+        .set("queue", "retry_interval = \"100ms\"")
+        .set("queue", "max_retry_interval = \"200ms\"")
+}
+
+#[track_caller]
+fn submit(server: &Server, sender: &str, recipients: &[&str], id: &str) {
+    let reply = server
+        .client()
+        .submit(sender, recipients, &message::with_id(id, 500));
+    reply.expect("a reply").expect(250);
+}
+
+/// Waits until this many events of a type are in the log.
+fn wait_for_events(server: &Server, kind: &str, count: usize) -> Vec<serde_json::Value> {
+    wait::until(&format!("{count} {kind} events"), || {
+        let mut events = server.events();
+        events.retain(|event| event["type"] == kind);
+        (events.len() >= count).then_some(events)
+    })
+}
+
+#[track_caller]
+fn assert_bounce(received: &Received, to: &str, parts: &[&str]) {
+    assert_eq!(received.sender, "", "a bounce has the null sender");
+    assert_eq!(received.recipients, [to]);
+    let text = String::from_utf8_lossy(&received.content);
+    //= RFC 3464 section 2: a report is a multipart/report with a part for machines
+    let all = [
+        "multipart/report",
+        "report-type=delivery-status",
+        "message/delivery-status",
+    ];
+    for part in all.iter().chain(parts) {
+        let found = text
+            .to_ascii_lowercase()
+            .contains(&part.to_ascii_lowercase());
+        assert!(found, "{part} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_refused_recipient_bounces() {
+    let sink = Sink::with(Script::new(|step| match step.argument {
+        argument if argument.contains("no@") => Answer::Say("550 5.1.1 no such user here"),
+        _ => Answer::Accept,
+    }));
+    let server = impatient(&sink).start();
+    submit(
+        &server,
+        "sender@client.example",
+        &["no@sink.example"],
+        "refused",
+    );
+    assert_bounce(
+        &sink.next(),
+        "sender@client.example",
+        &[
+            "Final-Recipient: rfc822; no@sink.example",
+            "Action: failed",
+            "Status: 5.1.1",
+            "Diagnostic-Code: smtp; 550 5.1.1 no such user here",
+            "X-Test-Id: refused",
+            "Auto-Submitted: auto-replied",
+        ],
+    );
+    let bounces = wait_for_events(&server, "Bounce", 1);
+    assert_eq!(bounces[0]["sender"], "sender@client.example");
+}
+
+#[test]
+fn a_refused_content_bounces() {
+    let sink = Sink::with(Script::new(|step| match (step.verb, step.argument) {
+        ("END", "refused") => Answer::Say("554 5.6.0 not this"),
+        _ => Answer::Accept,
+    }));
+    let server = impatient(&sink).start();
+    submit(
+        &server,
+        "sender@client.example",
+        &["b@sink.example"],
+        "refused",
+    );
+    // The report has the id header of the message within it, not in its own header.
+    assert_bounce(
+        &sink.next(),
+        "sender@client.example",
+        &["Status: 5.6.0", "554 5.6.0 not this"],
+    );
+}
+
+/// A message from the null sender that fails is not answered: nobody bounces a bounce.
+#[test]
+fn the_null_sender_gets_no_bounce() {
+    let sink = Sink::with(Script::new(|step| match step.argument {
+        argument if argument.contains("no@") => Answer::Say("550 5.1.1 no such user here"),
+        _ => Answer::Accept,
+    }));
+    let mut server = impatient(&sink).start();
+    submit(&server, "", &["no@sink.example"], "null");
+    wait_for_events(&server, "Bounce", 1);
+    // A bounce that itself is refused ends there, too.
+    submit(&server, "no@sink.example", &["no@sink.example"], "double");
+    wait_for_events(&server, "Bounce", 3);
+    submit(
+        &server,
+        "sender@client.example",
+        &["yes@sink.example"],
+        "marker",
+    );
+    assert_eq!(sink.next().id.as_deref(), Some("marker"));
+    server.stop();
+    assert_eq!(sink.already(), None);
+    assert!(!server.queue().contains("@"), "{}", server.queue());
+}
+
+/// Of three recipients one is refused for good, one for now, and one is taken.
+#[test]
+fn each_recipient_has_its_own_fate() {
+    let tries = AtomicUsize::new(0);
+    let sink = Sink::with(Script::new(move |step| match (step.verb, step.argument) {
+        ("RCPT", argument) if argument.contains("no@") => Answer::Say("550 5.1.1 never"),
+        ("RCPT", argument) if argument.contains("later@") => {
+            match tries.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Answer::Say("450 4.2.1 later"),
+                _ => Answer::Accept,
+            }
+        }
+        _ => Answer::Accept,
+    }));
+    let mut server = impatient(&sink).start();
+    let recipients = ["no@sink.example", "later@sink.example", "yes@sink.example"];
+    submit(&server, "sender@client.example", &recipients, "partial");
+    let received: Vec<Received> = (0..3).map(|_| sink.next()).collect();
+    let find = |recipient: &str| {
+        let found = received
+            .iter()
+            .find(|received| received.recipients == [recipient]);
+        found.unwrap_or_else(|| panic!("nothing for {recipient} in {received:?}"))
+    };
+    assert_eq!(find("yes@sink.example").id.as_deref(), Some("partial"));
+    assert_eq!(find("later@sink.example").id.as_deref(), Some("partial"));
+    let bounce = find("sender@client.example");
+    assert_bounce(
+        bounce,
+        "sender@client.example",
+        &["rfc822; no@sink.example", "Status: 5.1.1"],
+    );
+    let text = String::from_utf8_lossy(&bounce.content);
+    assert!(!text.contains("rfc822; later@"), "{text}");
+    server.stop();
+    assert_eq!(sink.already(), None, "something was sent twice");
+}
+
+/// Deferred twice, then taken; the log tells it.
+#[test]
+fn a_deferred_message_is_tried_again() {
+    let sink = Sink::with(Script::at_first(2, "END", "451 4.3.0 later"));
+    let server = impatient(&sink).start();
+    submit(
+        &server,
+        "sender@client.example",
+        &["b@sink.example"],
+        "deferred",
+    );
+    assert_eq!(sink.next().id.as_deref(), Some("deferred"));
+    assert_eq!(
+        wait_for_events(&server, "Delivery", 1)[0]["num_attempts"],
+        3
+    );
+    assert_eq!(wait_for_events(&server, "TransientFailure", 2).len(), 2);
+    assert_eq!(wait_for_events(&server, "Reception", 1).len(), 1);
+}
+
+/// At each step the next host hangs up, with 421 and without a word: once is no harm.
+#[test]
+fn a_lost_connection_costs_nothing() {
+    for verb in ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "END"] {
+        for answer in [Answer::Close("421 4.3.2 going down"), Answer::Drop] {
+            let (count, first) = (AtomicUsize::new(0), answer.clone());
+            let sink = Sink::with(Script::new(move |step| {
+                if step.verb == verb && count.fetch_add(1, Ordering::Relaxed) == 0 {
+                    return first.clone();
+                }
+                Answer::Accept
+            }));
+            let mut server = impatient(&sink).start();
+            submit(
+                &server,
+                "sender@client.example",
+                &["b@sink.example"],
+                "lost",
+            );
+            assert_eq!(sink.next().id.as_deref(), Some("lost"), "{verb} {answer:?}");
+            server.stop();
+            assert_eq!(sink.already(), None, "{verb} {answer:?}: sent twice");
+        }
+    }
+}
+
+/// Nobody listens there; when the message is too old, its sender is told.
+#[test]
+fn what_gets_too_old_is_returned() {
+    let sink = Sink::start();
+    let server = impatient(&sink)
+        .no_routes()
+        .route("gone.example", free_address())
+        .route("client.example", sink.address())
+        .set("queue", "max_age = \"1s\"")
+        .start();
+    submit(&server, "sender@client.example", &["b@gone.example"], "old");
+    let parts = [
+        "Final-Recipient: rfc822; b@gone.example",
+        "Action: failed",
+        "Status: ",
+    ];
+    assert_bounce(&sink.next(), "sender@client.example", &parts);
+    wait_for_events(&server, "Expiration", 1);
+    assert!(!wait_for_events(&server, "TransientFailure", 1).is_empty());
+}
+
+/// One connection takes many messages, and no more than it may.
+#[test]
+fn connections_are_used_again() {
+    let sink = Sink::start();
+    let server = impatient(&sink)
+        .set("delivery", "max_deliveries_per_connection = 10")
+        .start();
+    let mut client = server.client();
+    let mut per_connection = std::collections::BTreeMap::<usize, usize>::new();
+    for number in 0..40 {
+        let content = message::with_id(&format!("{number}"), 100);
+        let reply = client.submit("a@client.example", &["b@sink.example"], &content);
+        reply.expect("a reply").expect(250);
+        *per_connection.entry(sink.next().connection).or_default() += 1;
+    }
+    assert!(per_connection.len() <= 8, "{per_connection:?}");
+    assert!(
+        per_connection.values().all(|count| *count <= 10),
+        "{per_connection:?}"
+    );
+}
+
+/// A connection that has been idle is closed by the peer at times: the next message does not mind.
+#[test]
+fn an_idle_connection_that_was_closed_is_no_harm() {
+    let sink = Sink::with(Script::new(|step| match step.verb {
+        "END" => Answer::TakeAndDrop,
+        _ => Answer::Accept,
+    }));
+    // The last host says nothing after it has taken the first message: the server has to try
+    // again, and may not take silence for a yes.
+    let server = impatient(&sink).start();
+    submit(
+        &server,
+        "sender@client.example",
+        &["b@sink.example"],
+        "in doubt",
+    );
+    assert_eq!(sink.next().id.as_deref(), Some("in doubt"));
+    assert_eq!(
+        sink.next().id.as_deref(),
+        Some("in doubt"),
+        "a copy is owed after a doubt"
+    );
+}
+
+/// What the next host cannot take is not forced on it: no 8-bit text without 8BITMIME, no
+/// address in UTF-8 without SMTPUTF8.
+#[test]
+fn what_the_next_host_cannot_take_is_returned() {
+    let sink = Sink::with(Script::accept().offering(&["PIPELINING"]));
+    let server = impatient(&sink).start();
+    let mut client = server.client();
+    client
+        .command("MAIL FROM:<sender@client.example> BODY=8BITMIME")
+        .expect(250);
+    client.command("RCPT TO:<b@sink.example>").expect(250);
+    client.command("DATA").expect(354);
+    client
+        .send("Subject: x\r\n\r\nGrüße\r\n.\r\n".as_bytes())
+        .expect("a connection");
+    client.reply().expect(250);
+    assert_bounce(
+        &sink.next(),
+        "sender@client.example",
+        &["Action: failed", "Status: 5.6.3"],
+    );
+    client
+        .command("MAIL FROM:<sender@client.example> SMTPUTF8")
+        .expect(250);
+    client.command("RCPT TO:<bücher@sink.example>").expect(250);
+    client.command("DATA").expect(354);
+    client
+        .send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+        .expect("a connection");
+    client.reply().expect(250);
+    assert_bounce(
+        &sink.next(),
+        "sender@client.example",
+        &["Action: failed", "Status: 5.6.7"],
+    );
+}
+
+/// Two smart hosts: the second gets the mail when nobody listens at the first.
+#[test]
+fn smart_hosts_are_tried_in_turn() {
+    let sink = Sink::start();
+    let gone = free_address();
+    let second = format!("via = [\"{gone}\", \"{}\"]", sink.address());
+    let server = impatient(&sink)
+        .no_routes()
+        .route_lines(&format!("domain = \"*\"\n{second}"))
+        .start();
+    submit(
+        &server,
+        "sender@client.example",
+        &["b@sink.example"],
+        "second",
+    );
+    assert_eq!(sink.next().id.as_deref(), Some("second"));
+}
+
+/// The most exact route wins.
+#[test]
+fn routes_are_chosen_by_domain() {
+    let (exact, below, any) = (Sink::start(), Sink::start(), Sink::start());
+    let server = Server::setup()
+        .route("*", any.address())
+        .route(".sink.example", below.address())
+        .route("sink.example", exact.address())
+        .start();
+    let recipients = ["a@sink.example", "b@deep.sink.example", "c@other.example"];
+    submit(&server, "sender@client.example", &recipients, "split");
+    assert_eq!(exact.next().recipients, ["a@sink.example"]);
+    assert_eq!(below.next().recipients, ["b@deep.sink.example"]);
+    assert_eq!(any.next().recipients, ["c@other.example"]);
+}
+
+/// The hosts of a domain by preference, an address alone as the host of its domain, and a domain
+/// that takes no mail.
+#[test]
+fn mail_finds_its_hosts_by_mx() {
+    const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+    const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
+    // Both hosts share the port that mail hosts have in this test; nobody listens at the first.
+    let port = free_address().port();
+    let sink = Sink::on(SocketAddr::from((SECOND, port)), Script::accept());
+    let names = Names::serve(|zone| {
+        names::mail_host(zone, "two.example", 10, "first.two.example");
+        names::mail_host(zone, "two.example", 20, "second.two.example");
+        names::address(zone, "first.two.example", FIRST);
+        names::address(zone, "second.two.example", SECOND);
+        names::address(zone, "implicit.example", SECOND);
+        names::mail_host(zone, "null.example", 0, ".");
+        names::mail_host(zone, "client.example", 10, "second.two.example");
+    });
+    let server = Server::setup()
+        .set("dns", &format!("servers = [\"{}\"]", names.address()))
+        .set("delivery", &format!("port = {port}"))
+        .set("delivery", "prohibited_hosts = []")
+        .set("queue", "retry_interval = \"100ms\"")
+        .start();
+    submit(
+        &server,
+        "sender@client.example",
+        &["b@two.example"],
+        "second",
+    );
+    assert_eq!(sink.next().recipients, ["b@two.example"]);
+    //= RFC 5321 section 5.1: without MX records the domain's own address is its host
+    submit(
+        &server,
+        "sender@client.example",
+        &["b@implicit.example"],
+        "implicit",
+    );
+    assert_eq!(sink.next().recipients, ["b@implicit.example"]);
+    //= RFC 7505 section 3: a null MX takes no mail, and that is final
+    submit(
+        &server,
+        "sender@client.example",
+        &["b@null.example"],
+        "null",
+    );
+    let parts = ["rfc822; b@null.example", "Status: 5.1.10"];
+    assert_bounce(&sink.next(), "sender@client.example", &parts);
+    submit(
+        &server,
+        "sender@client.example",
+        &["b@nowhere.example"],
+        "nowhere",
+    );
+    let parts = ["rfc822; b@nowhere.example", "Status: 5.1.2"];
+    assert_bounce(&sink.next(), "sender@client.example", &parts);
+}
+
+/// An MX that leads to the loopback is somebody's joke.
+#[test]
+fn prohibited_hosts_are_not_spoken_to() {
+    let sink = Sink::start();
+    let names = Names::serve(|zone| {
+        names::mail_host(zone, "joke.example", 10, "loopback.joke.example");
+        names::address(zone, "loopback.joke.example", Ipv4Addr::LOCALHOST);
+    });
+    let server = Server::setup()
+        .set("dns", &format!("servers = [\"{}\"]", names.address()))
+        .set("delivery", &format!("port = {}", sink.address().port()))
+        .route("client.example", sink.address())
+        .start();
+    submit(
+        &server,
+        "sender@client.example",
+        &["b@joke.example"],
+        "joke",
+    );
+    let parts = ["Action: failed", "rfc822; b@joke.example"];
+    assert_bounce(&sink.next(), "sender@client.example", &parts);
+}

@@ -1,0 +1,221 @@
+//! Start, stop and change of mind: SIGTERM lets open mail finish, SIGHUP reads the configuration
+//! again, and a wrong one changes nothing.
+
+use std::time::Duration;
+
+use mailrail_tests::{Answer, Client, Script, Server, Sink, message, wait};
+
+#[track_caller]
+fn submit(server: &Server, id: &str) {
+    let content = message::with_id(id, 500);
+    let reply = server
+        .client()
+        .submit("a@client.example", &["b@sink.example"], &content);
+    reply.expect("a reply").expect(250);
+}
+
+#[test]
+fn sigterm_lets_an_open_message_finish() {
+    let sink = Sink::start();
+    let mut server = Server::setup().route("*", sink.address()).start();
+    let mut idle = server.client();
+    let mut open = server.client();
+    open.command("MAIL FROM:<a@client.example>").expect(250);
+    open.command("RCPT TO:<b@sink.example>").expect(250);
+    open.command("DATA").expect(354);
+    let content = message::with_id("open", 500);
+    let (half, rest) = content.split_at(300);
+    open.send(half).expect("a connection");
+    server.terminate();
+    //= RFC 5321 section 3.8: a server that shuts down says 421
+    idle.reply().expect_text(421, "4.3.2");
+    assert!(idle.is_closed());
+    open.send(rest).expect("a connection");
+    open.send(b".\r\n").expect("a connection");
+    open.reply().expect(250);
+    open.reply().expect_text(421, "4.3.2");
+    assert!(open.is_closed());
+    let status = server.wait();
+    assert!(status.success(), "{status}");
+    assert!(Client::open(server.address()).is_err(), "it still listens");
+    server.start();
+    assert_eq!(sink.next().id.as_deref(), Some("open"));
+}
+
+/// A content that never ends does not hold the server for ever.
+#[test]
+fn sigterm_does_not_wait_for_ever() {
+    let sink = Sink::start();
+    let mut server = Server::setup()
+        .route("*", sink.address())
+        .top("stop_timeout = \"500ms\"")
+        .start();
+    let mut open = server.client();
+    open.command("MAIL FROM:<a@client.example>").expect(250);
+    open.command("RCPT TO:<b@sink.example>").expect(250);
+    open.command("DATA").expect(354);
+    open.send(b"Subject: half\r\n").expect("a connection");
+    server.stop();
+    let last = open.try_reply();
+    assert!(last.is_err() || last.is_ok_and(|reply| reply.code == 421));
+    server.start();
+    submit(&server, "next");
+    assert_eq!(
+        sink.next().id.as_deref(),
+        Some("next"),
+        "half a message was kept"
+    );
+}
+
+/// SIGINT is the same wish; and a stopped server's mail waits for the next start.
+#[test]
+fn waiting_mail_survives_a_stop() {
+    let sink = Sink::with(Script::at_first(1, "MAIL", "451 4.3.0 later"));
+    let mut server = Server::setup()
+        .route("*", sink.address())
+        .set("queue", "retry_interval = \"2s\"")
+        .start();
+    submit(&server, "waiting");
+    wait::until("the first attempt", || {
+        server
+            .events()
+            .into_iter()
+            .find(|event| event["type"] == "TransientFailure")
+    });
+    server.stop();
+    assert_eq!(sink.already(), None);
+    server.start();
+    assert_eq!(sink.next().id.as_deref(), Some("waiting"));
+    let delivery = wait::until("the delivery in the log", || {
+        server
+            .events()
+            .into_iter()
+            .find(|event| event["type"] == "Delivery")
+    });
+    assert_eq!(
+        delivery["num_attempts"], 2,
+        "the attempt before the stop counts: {delivery}"
+    );
+}
+
+#[test]
+fn an_outcome_under_way_is_not_lost_by_a_stop() {
+    let slow = Script::new(|step| match step.verb {
+        "END" => Answer::Slowly(Duration::from_millis(300)),
+        _ => Answer::Accept,
+    });
+    let sink = Sink::with(slow);
+    let mut server = Server::setup().route("*", sink.address()).start();
+    submit(&server, "slow");
+    assert_eq!(sink.next().id.as_deref(), Some("slow"));
+    // The sink has it, and has not said so yet.
+    server.stop();
+    server.start();
+    submit(&server, "marker");
+    assert_eq!(
+        sink.next().id.as_deref(),
+        Some("marker"),
+        "the first one was sent again"
+    );
+}
+
+#[test]
+fn sighup_changes_where_mail_goes() {
+    let (first, second) = (Sink::start(), Sink::start());
+    let mut server = Server::setup().route("*", first.address()).start();
+    let mut kept = server.client();
+    submit(&server, "before");
+    assert_eq!(first.next().id.as_deref(), Some("before"));
+    server.reconfigure(|setup| setup.no_routes().route("*", second.address()));
+    wait::until("mail goes to the second sink", || {
+        submit(&server, "after");
+        second.next_before(wait::Deadline::after(Duration::from_millis(200)))
+    });
+    kept.command("NOOP").expect(250);
+}
+
+#[test]
+fn a_wrong_file_changes_nothing_and_says_why() {
+    let sink = Sink::start();
+    let mut server = Server::setup().route("*", sink.address()).start();
+    server.reconfigure_as("hostname = \"mx.test.example\"\nshards = \"many\"\n");
+    wait::until("the log says why", || {
+        let log = server.log();
+        (log.contains("mailrail.toml:2: shards: expected a whole number")).then_some(())
+    });
+    submit(&server, "still");
+    assert_eq!(sink.next().id.as_deref(), Some("still"));
+    // What cannot change under way is named, and the rest of the file counts.
+    server.reconfigure(|setup| setup.top("shards = 1"));
+    wait::until("the log names what needs a restart", || {
+        server
+            .log()
+            .contains("shards: 2 stays in use until a restart")
+            .then_some(())
+    });
+    submit(&server, "after");
+    assert_eq!(sink.next().id.as_deref(), Some("after"));
+    server.stop();
+}
+
+/// The data directory belongs to one server at a time.
+#[test]
+fn a_second_server_on_the_same_data_is_refused() {
+    let sink = Sink::start();
+    let server = Server::setup().route("*", sink.address()).start();
+    let text = std::fs::read_to_string(server.config_path()).expect("the file");
+    let other = mailrail_tests::server::free_address().to_string();
+    let text = text.replace(&server.address().to_string(), &other);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("second.toml");
+    std::fs::write(&path, text).expect("a file");
+    let output = mailrail_tests::server::run(&["serve", "--config", &path.to_string_lossy()]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    let data_dir = server.data_dir();
+    assert!(
+        error.contains(&*data_dir.to_string_lossy()),
+        "the directory is not named: {error}"
+    );
+    submit(&server, "undisturbed");
+    assert_eq!(sink.next().id.as_deref(), Some("undisturbed"));
+}
+
+/// A restart with fewer shards, or with more: mail that waits belongs to a log, not to a shard.
+#[test]
+fn the_number_of_shards_may_change() {
+    let sink = Sink::with(Script::new({
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        move |step| match step.verb {
+            "MAIL" if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 40 => {
+                Answer::Say("451 4.3.0 later")
+            }
+            _ => Answer::Accept,
+        }
+    }));
+    let mut server = Server::setup()
+        .route("*", sink.address())
+        .set("queue", "retry_interval = \"1s\"")
+        .top("shards = 3")
+        .start();
+    for number in 0..40 {
+        submit(&server, &format!("{number}"));
+    }
+    for shards in [1, 2] {
+        server.stop();
+        server.change(|setup| setup.top(&format!("shards = {shards}")));
+        server.start();
+    }
+    let mut ids: Vec<usize> = (0..40)
+        .map(|_| {
+            sink.next()
+                .id
+                .and_then(|id| id.parse().ok())
+                .expect("an id")
+        })
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..40).collect::<Vec<_>>());
+    server.stop();
+    assert_eq!(sink.already(), None);
+}
