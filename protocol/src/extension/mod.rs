@@ -22,11 +22,15 @@ pub enum Extension {
     SmtpUtf8,
     /// RFC 3207
     StartTls,
+    /// RFC 3461
+    Dsn,
+    /// RFC 4954; which mechanisms it has is not kept here.
+    Auth,
 }
 
 impl Extension {
     /// All that are known, in the order in which they are announced.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Pipelining,
         Self::Size,
         Self::EightBitMime,
@@ -34,6 +38,8 @@ impl Extension {
         Self::Chunking,
         Self::SmtpUtf8,
         Self::StartTls,
+        Self::Dsn,
+        Self::Auth,
     ];
 
     /// The word that announces it.
@@ -47,6 +53,8 @@ impl Extension {
             Self::Chunking => "CHUNKING",
             Self::SmtpUtf8 => "SMTPUTF8",
             Self::StartTls => "STARTTLS",
+            Self::Dsn => "DSN",
+            Self::Auth => "AUTH",
         }
     }
 }

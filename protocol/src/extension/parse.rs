@@ -18,23 +18,17 @@ fn with_line(extensions: Extensions, line: &[u8]) -> Extensions {
     let Some(keyword) = words.next() else {
         return extensions;
     };
-    // Sorted by how often each is seen; ten comparisons a line, once a connection.
-    const KEYWORDS: &[(&[u8], Extension)] = &[
-        (b"PIPELINING", Extension::Pipelining),
-        (b"8BITMIME", Extension::EightBitMime),
-        (b"ENHANCEDSTATUSCODES", Extension::EnhancedStatusCodes),
-        (b"CHUNKING", Extension::Chunking),
-        (b"SMTPUTF8", Extension::SmtpUtf8),
-        (b"STARTTLS", Extension::StartTls),
-    ];
-    if keyword.eq_ignore_ascii_case(b"SIZE") {
+    let known = Extension::ALL
+        .into_iter()
+        .find(|known| keyword.eq_ignore_ascii_case(known.keyword().as_bytes()));
+    match known {
+        None => extensions,
         //= RFC 1870 section 4: without a number, or with 0, no limit is named
-        return extensions.with_size_max(words.next().and_then(parse_decimal).unwrap_or(0));
+        Some(Extension::Size) => {
+            extensions.with_size_max(words.next().and_then(parse_decimal).unwrap_or(0))
+        }
+        Some(extension) => extensions.with(extension),
     }
-    KEYWORDS
-        .iter()
-        .find(|(name, _)| keyword.eq_ignore_ascii_case(name))
-        .map_or(extensions, |&(_, extension)| extensions.with(extension))
 }
 
 #[cfg(test)]
@@ -63,6 +57,8 @@ mod tests {
                 "CHUNKING ",
                 "SMTPUTF8",
                 "STARTTLS",
+                "DSN",
+                "AUTH PLAIN LOGIN",
                 "X-SOMETHING a b",
                 "",
                 " ",
@@ -74,7 +70,9 @@ mod tests {
                 .with(Extension::EnhancedStatusCodes)
                 .with(Extension::Chunking)
                 .with(Extension::SmtpUtf8)
-                .with(Extension::StartTls),
+                .with(Extension::StartTls)
+                .with(Extension::Dsn)
+                .with(Extension::Auth),
         );
     }
 
