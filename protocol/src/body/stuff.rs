@@ -108,6 +108,7 @@ impl Segments<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::{Dotted, Scan};
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
@@ -194,7 +195,20 @@ mod tests {
             places.extend([0, content.len()]);
             places.sort_unstable();
             let chunks: Vec<&[u8]> = places.windows(2).map(|pair| &content[pair[0]..pair[1]]).collect();
-            prop_assert_eq!(stuff(&chunks), naive(&content));
+            let mut wire = stuff(&chunks);
+            prop_assert_eq!(&wire, &naive(&content));
+
+            // And the receiver's half takes out what was put in.
+            wire.extend_from_slice(b"\r\n.\r\n");
+            let (mut scan, mut input, mut back) = (Scan::new(), wire.as_slice(), Vec::new());
+            loop {
+                match scan.dotted(&mut input) {
+                    Dotted::Slice(slice) => back.extend_from_slice(slice),
+                    Dotted::End => break,
+                    Dotted::NeedInput => prop_assert!(false, "the end was lost"),
+                }
+            }
+            prop_assert_eq!(back, [&content, &b"\r\n"[..]].concat());
         }
     }
 }

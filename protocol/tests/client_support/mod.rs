@@ -394,18 +394,10 @@ fn show_answer(answer: &Answer<'_>) -> String {
 
 fn show_extensions(extensions: Extensions) -> String {
     let mut names = String::new();
-    for (extension, name) in [
-        (Extension::Pipelining, "PIPELINING"),
-        (Extension::Size, "SIZE"),
-        (Extension::EightBitMime, "8BITMIME"),
-        (Extension::EnhancedStatusCodes, "ENHANCEDSTATUSCODES"),
-        (Extension::Chunking, "CHUNKING"),
-        (Extension::SmtpUtf8, "SMTPUTF8"),
-        (Extension::StartTls, "STARTTLS"),
-    ] {
+    for extension in Extension::ALL {
         if extensions.has(extension) {
             names += " ";
-            names += name;
+            names += extension.keyword();
         }
     }
     if let Some(size_max) = extensions.size_max() {
