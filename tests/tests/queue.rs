@@ -122,7 +122,7 @@ fn a_long_queue_is_listed_to_its_end() {
                 .text()
                 .split_ascii_whitespace()
                 .map(str::to_owned)
-                .filter(is_id),
+                .filter(|word| is_id(word)),
         );
     }
     let listing = server.queue();
