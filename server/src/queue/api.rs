@@ -258,7 +258,7 @@ impl Queue {
         let lane = self.let_go(entry);
         self.put_down(now, entry, true);
         if let Some(lane) = lane {
-            self.lanes.release(lane);
+            self.lanes.release_key(lane);
         }
     }
 
@@ -286,7 +286,7 @@ impl Queue {
         let now = self.observe(now);
         let entry = self.held(verdict.entry);
         let lane = self.let_go(entry);
-        if let Some(lane) = lane
+        if let Some(lane) = lane.and_then(|lane| self.lanes.find(lane))
             && verdict.cause == Cause::Attempt
             && self.lanes.slab[lane].heard()
         {
@@ -303,7 +303,7 @@ impl Queue {
             None
         };
         if let Some(lane) = lane {
-            self.lanes.release(lane);
+            self.lanes.release_key(lane);
         }
         done
     }

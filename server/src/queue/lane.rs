@@ -210,6 +210,13 @@ impl Lanes {
         }
     }
 
+    /// As [`Self::release`], if the lane is still there.
+    pub(super) fn release_key(&mut self, key: Key) {
+        if let Some(lane) = self.find(key) {
+            self.release(lane);
+        }
+    }
+
     /// The lane has something due: the caller hears of it, now or when it may be taken, and again as
     /// long as it is not.
     pub(super) fn flag(&mut self, lane: u32, now: Timestamp, settings: &Settings) {

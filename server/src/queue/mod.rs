@@ -31,6 +31,8 @@ pub mod schedule;
 pub mod site;
 mod slab;
 mod state;
+#[cfg(test)]
+mod twin;
 mod view;
 mod wheel;
 

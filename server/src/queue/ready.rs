@@ -4,7 +4,7 @@
 //! is not empty and its lane is known. So fairness between destinations is the ring's turning, and
 //! nothing is ever copied from a waiting queue into a ready one.
 
-use super::slab::NONE;
+use super::slab::{Key, NONE};
 use super::state::Stage;
 use super::{Done, Queue};
 use crate::message::Timestamp;
@@ -159,11 +159,11 @@ impl Queue {
         }
     }
 
-    /// The entry is no longer held through its lane.
-    pub(super) fn let_go(&mut self, entry: u32) -> Option<u32> {
+    /// The entry is no longer held through its lane, which may have nothing else to live for.
+    pub(super) fn let_go(&mut self, entry: u32) -> Option<Key> {
         let lane = self.entries.entry(entry).lane()?;
         self.lanes.slab[lane].held -= 1;
-        Some(lane)
+        Some(self.lanes.slab.key(lane))
     }
 
     /// Held → gone.

@@ -224,6 +224,13 @@ impl<T: Item> List<T> {
         self.len -= 1;
     }
 
+    /// All of it, for tests.
+    #[cfg(test)]
+    pub(super) fn slots(&self, slab: &Slab<T>) -> Vec<u32> {
+        let next = |&slot: &u32| Some(slab[slot].next()).filter(|&next| next != NONE);
+        std::iter::successors(self.head(), next).collect()
+    }
+
     pub(super) fn pop_front(&mut self, slab: &mut Slab<T>) -> Option<u32> {
         let slot = self.head()?;
         self.remove(slab, slot);
@@ -313,7 +320,7 @@ mod tests {
                 }
                 prop_assert_eq!(list.len() as usize, naive.len());
                 prop_assert_eq!(slab.len() as usize, naive.len());
-                prop_assert_eq!(list.head(), naive.front().copied());
+                prop_assert_eq!(list.slots(&slab), Vec::from(naive.clone()));
             }
         }
     }

@@ -478,6 +478,18 @@ impl Entries {
         Some(message.view())
     }
 
+    /// The entries of a line in order, for tests.
+    #[cfg(test)]
+    pub(super) fn line(&self, line: &Line) -> Vec<u32> {
+        line.slots(&self.entries)
+    }
+
+    /// The entries that ended, in order, for tests.
+    #[cfg(test)]
+    pub(super) fn endings(&self) -> Vec<u32> {
+        self.endings.slots(&self.entries)
+    }
+
     /// The clock went back to `now`: no message was accepted after it, none waits longer than its whole
     /// life from now, no entry longer than its present interval (as `interval_max` gives it).
     pub(super) fn rewind(&mut self, now: Timestamp, interval_max: impl Fn(u16) -> u64) {
