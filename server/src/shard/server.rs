@@ -261,7 +261,7 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
 }
 
 /// One server a data directory.
-fn lock(data_dir: &Path) -> Result<File, ServeError> {
+pub(crate) fn lock(data_dir: &Path) -> Result<File, ServeError> {
     let path = data_dir.join("lock");
     let file = File::options()
         .create(true)

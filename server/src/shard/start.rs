@@ -157,7 +157,7 @@ async fn prepare(
     Ok((world, listeners, started))
 }
 
-fn log_options(config: &Config, log: u16) -> Options {
+pub(crate) fn log_options(config: &Config, log: u16) -> Options {
     let mut options = Options::new(config.data_dir.join("spool"), log);
     options.segment_len = u32::try_from(config.spool.segment_size).unwrap_or(u32::MAX);
     options.first_segment_len = options.first_segment_len.min(options.segment_len);

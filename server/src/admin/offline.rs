@@ -1,0 +1,145 @@
+//! The queue of a stopped server: its logs are read under the data directory's lock, and nothing in
+//! them is changed.
+//!
+//! Three passes over the logs instead of memory for everything: what is alive, what was last answered,
+//! and then the messages themselves, printed as they come.
+
+use super::client::QueueError;
+use super::row::Row;
+use crate::config::Config;
+use crate::message::{Id, PayloadView};
+use crate::shard::{Listed, lock, log_options, logs_in};
+use crate::spool::entry::{self, Kind, message_payload};
+use crate::spool::recover::{Fold, Live, Place, Recovered};
+use mailrail_runtime::log::{RecordView, survey};
+use mailrail_runtime::shard::run_one;
+use std::collections::HashMap;
+use std::io;
+
+/// Calls `each` for every row of the queue, until it fails.
+pub(super) fn each(
+    config: &Config,
+    each: &mut dyn FnMut(&Row) -> io::Result<()>,
+) -> Result<(), QueueError> {
+    let spool_dir = config.data_dir.join("spool");
+    if !spool_dir.exists() {
+        return Err(QueueError(format!(
+            "{}: there is no spool here",
+            config.data_dir.display()
+        )));
+    }
+    let _lock = lock(&config.data_dir).map_err(|error| QueueError(error.to_string()))?;
+    let logs = logs_in(&spool_dir).map_err(|error| QueueError(error.to_string()))?;
+    let read = run_one(async {
+        let mut fold = Fold::new();
+        records(config, &logs, &mut |kind, id, place, record| {
+            let _ = fold.feed(kind, id, place, record.head);
+        })
+        .await?;
+        let recovered = fold.finish();
+        let answers = answers(config, &logs, &recovered).await?;
+        let mut result = Ok(());
+        records(config, &logs, &mut |kind, id, place, record| {
+            if result.is_ok()
+                && let Some(live) = find(&recovered, id)
+                && live.place() == (kind, place)
+            {
+                result = rows(live, kind, record.head, &answers, each);
+            }
+        })
+        .await?;
+        result.map_err(|error| QueueError(error.to_string()))
+    });
+    read.map_err(|error| QueueError(error.to_string()))?
+}
+
+async fn records(
+    config: &Config,
+    logs: &[u16],
+    each: &mut dyn FnMut(Kind, Id, Place, &RecordView<'_>),
+) -> Result<(), QueueError> {
+    for log in logs {
+        survey(&log_options(config, *log), &mut |record| {
+            let place = Place {
+                log: *log,
+                segment: record.position.segment,
+                offset: record.position.offset,
+                len: record.position.len,
+            };
+            if let Some(kind) = Kind::from_number(record.kind) {
+                each(kind, Id::from_bits(record.id), place, &record);
+            }
+        })
+        .await
+        .map_err(|error| QueueError(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn find(recovered: &Recovered, id: Id) -> Option<&Live> {
+    let found = recovered.messages.binary_search_by_key(&id, |live| live.id);
+    found.ok().map(|index| &recovered.messages[index])
+}
+
+type Answers = HashMap<(Id, u16), Vec<u8>>;
+
+/// The last answers for all groups that wait.
+async fn answers(
+    config: &Config,
+    logs: &[u16],
+    recovered: &Recovered,
+) -> Result<Answers, QueueError> {
+    let mut answers = Answers::new();
+    records(config, logs, &mut |kind, id, place, record| {
+        let Some(live) = find(recovered, id) else {
+            return;
+        };
+        for group in live.groups() {
+            if live.answer_place(group) == Some(place)
+                && let Ok(Some(answer)) = entry::last_answer(kind, record.head, group.first)
+            {
+                let mut bytes = Vec::new();
+                answer.encode(&mut bytes);
+                answers.insert((id, group.first), bytes);
+            }
+        }
+    })
+    .await?;
+    Ok(answers)
+}
+
+fn rows(
+    live: &Live,
+    kind: Kind,
+    head: &[u8],
+    answers: &Answers,
+    each: &mut dyn FnMut(&Row) -> io::Result<()>,
+) -> io::Result<()> {
+    let Ok(view) = message_payload(kind, head).and_then(PayloadView::decode_front) else {
+        return Ok(());
+    };
+    for group in live.groups().iter().filter(|group| group.open() != 0) {
+        let waiting = crate::deliver::Bits {
+            first: group.first,
+            bits: group.open(),
+        };
+        let listed = Listed {
+            id: live.id,
+            accepted: live.accepted,
+            sender: view.envelope.sender().to_vec(),
+            recipients: waiting
+                .positions()
+                .map(|position| view.envelope.recipient(position).to_vec())
+                .collect(),
+            attempt: group.attempt,
+            next: group.next,
+            state: "server stopped",
+            last_answer: answers
+                .get(&(live.id, group.first))
+                .cloned()
+                .unwrap_or_default(),
+        };
+        each(&Row::new(&listed))?;
+    }
+    Ok(())
+}
