@@ -191,8 +191,11 @@ async fn greet<'c>(
             Event::Broken(violation, _) => {
                 return Err(format!("does not speak SMTP as it should: {violation:?}"));
             }
+            // EHLO refused, HELO follows: another answer is on its way.
+            Event::Answered => {}
             _ => return Err("does not speak SMTP as it should".into()),
         }
+        inbox.consume(used);
     }
 }
 
