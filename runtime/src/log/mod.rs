@@ -460,6 +460,18 @@ pub struct Ticket {
     durability: Durability,
 }
 
+/// Hands out every record of a log in log order and changes nothing: for looking into a log that nobody
+/// writes. Damage is reported and stays where it is.
+///
+/// # Errors
+/// If the log is not there, cannot be read, or was written by a newer version.
+pub async fn survey(
+    options: &Options,
+    each: &mut dyn FnMut(RecordView<'_>),
+) -> Result<Report, LogError> {
+    open::survey(options, each).await
+}
+
 /// The log's handle. Clones are the same log.
 #[derive(Clone, Debug)]
 pub struct Log {

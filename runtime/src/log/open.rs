@@ -155,14 +155,24 @@ fn check(options: &Options) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Reads one segment: its header, its trailer if it was ended, and everything between.
-async fn read_segment(
+/// A segment's file, read and not touched.
+struct Examined {
+    file: File,
+    path: PathBuf,
+    header: SegmentHeader,
+    trailer: Option<Trailer>,
+    summary: Summary,
+}
+
+/// Reads a segment: its header, its trailer if it was ended, and everything between. `Err` within: the
+/// length of a file without a header.
+async fn examine(
     options: &Options,
     directory: &Path,
     number: u32,
     report: &mut Report,
     each: &mut dyn FnMut(RecordView<'_>),
-) -> Result<Read, LogError> {
+) -> Result<Result<Examined, u64>, LogError> {
     let path = Role::Segment.path(directory, number);
     let file = File::open(&path).await.map_err(at("opening", &path))?;
     let file_len = file
@@ -174,10 +184,7 @@ async fn read_segment(
         .await
         .map_err(at("reading", &path))?;
     let Some(header) = SegmentHeader::decode(block.as_slice()) else {
-        return Ok(Read::Headless(
-            directory.join(format!("damaged-{number:08x}")),
-            file_len,
-        ));
+        return Ok(Err(file_len));
     };
     if header.version > VERSION {
         return Err(LogError::NewerVersion {
@@ -194,7 +201,6 @@ async fn read_segment(
             expected: options.log,
         });
     }
-    let stamp = header.stamp;
     let trailer = read_trailer(&file, &header)
         .await
         .map_err(at("reading", &path))?;
@@ -215,11 +221,82 @@ async fn read_segment(
         });
     };
     let sealed = trailer.map(|trailer| trailer.end);
-    let mut scanner = Scanner::new(stamp, header.len, sealed);
+    let mut scanner = Scanner::new(header.stamp, header.len, sealed);
     scan(&file, &mut scanner, &mut view)
         .await
         .map_err(at("reading", &path))?;
-    let summary = scanner.finish();
+    Ok(Ok(Examined {
+        file,
+        path,
+        header,
+        trailer,
+        summary: scanner.finish(),
+    }))
+}
+
+/// Hands out what a log holds, and changes nothing: no file is written, renamed or synced. Damage is
+/// reported and stays where it is.
+pub(super) async fn survey(
+    options: &Options,
+    each: &mut dyn FnMut(RecordView<'_>),
+) -> Result<Report, LogError> {
+    let directory = options.directory.join(format!("log-{}", options.log));
+    let names = disk::list(&directory)
+        .await
+        .map_err(at("listing", &directory))?;
+    let mut numbers: Vec<u32> = names
+        .iter()
+        .filter_map(|name| Role::parse(name))
+        .filter_map(|(role, number)| matches!(role, Role::Segment).then_some(number))
+        .collect();
+    numbers.sort_unstable();
+    let mut report = Report::default();
+    for number in numbers {
+        let damage = |offset, len| Damage {
+            segment: number,
+            offset,
+            len,
+            file: None,
+        };
+        match examine(options, &directory, number, &mut report, each).await? {
+            Ok(Examined { summary, .. }) => {
+                report.segment_count += usize::from(summary.record_count > 0);
+                let of = |range: &Range| damage(range.from, range.to - range.from);
+                report.torn.extend(summary.torn.iter().map(of));
+                report.quarantined.extend(summary.holes.iter().map(of));
+            }
+            Err(len) => report
+                .quarantined
+                .push(damage(0, len.min(u64::from(u32::MAX)) as u32)),
+        }
+    }
+    Ok(report)
+}
+
+/// Reads one segment at a start, and sets its damage aside.
+async fn read_segment(
+    options: &Options,
+    directory: &Path,
+    number: u32,
+    report: &mut Report,
+    each: &mut dyn FnMut(RecordView<'_>),
+) -> Result<Read, LogError> {
+    let examined = examine(options, directory, number, report, each).await?;
+    let Examined {
+        file,
+        path,
+        header,
+        trailer,
+        summary,
+    } = match examined {
+        Ok(examined) => examined,
+        Err(file_len) => {
+            let kept = directory.join(format!("damaged-{number:08x}"));
+            return Ok(Read::Headless(kept, file_len));
+        }
+    };
+    let stamp = header.stamp;
+    let sealed = trailer.map(|trailer| trailer.end);
     if trailer.is_none() {
         file.sync().await.map_err(at("syncing", &path))?;
     }

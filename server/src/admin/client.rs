@@ -81,7 +81,9 @@ fn ask(server: UnixStream, out: &mut dyn Write) -> Result<io::Result<()>, QueueE
             }
         }
     }
-    Err(QueueError("the server stopped in the middle of its answer".into()))
+    Err(QueueError(
+        "the server stopped in the middle of its answer".into(),
+    ))
 }
 
 /// What is printed, row by row.

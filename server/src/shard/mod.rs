@@ -10,7 +10,7 @@ mod start;
 mod world;
 
 pub use letters::{Letter, Listed, Page};
-pub(crate) use server::{lock, logs_in, page};
 pub use server::{ServeError, Server, serve};
+pub(crate) use server::{lock, logs_in, page};
 pub(crate) use start::log_options;
 pub use world::Counts;
