@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 fn options(count: usize) -> Options {
     Options {
@@ -222,8 +223,9 @@ fn open_files_are_raised_to_the_hard_limit() {
 }
 
 /// The run loop of glommio sleeps on ready tasks when its preemption timer fires before the first
-/// queue runs; 50 µs make that happen within moments. Without the watchdog the shard would sleep for
-/// ever. The shard ends when it was rescued, or after more rounds than that takes by far.
+/// queue runs; with 50 µs that happens some ten times a second. No timer is armed that could end such
+/// a sleep by chance, so without the watchdog the shard would sleep for ever. It ends when it was
+/// rescued thrice, or after more rounds than that takes by far.
 #[test]
 fn a_shard_that_sleeps_on_its_work_is_rescued() {
     let stop = Arc::new(AtomicBool::new(false));
@@ -256,10 +258,10 @@ fn a_shard_that_sleeps_on_its_work_is_rescued() {
     .unwrap();
     let rescues = running.rescue_count();
     let outside = running.outside(0);
-    while rescues.get() == 0 && !outside.is_closed() {
-        std::thread::yield_now();
+    while rescues.get() < 3 && !outside.is_closed() {
+        std::thread::sleep(Duration::from_millis(1));
     }
     stop.store(true, Ordering::Relaxed);
     running.join().unwrap();
-    assert!(rescues.get() > 0, "the hang was not provoked");
+    assert!(rescues.get() >= 3, "the hang was not provoked");
 }

@@ -43,6 +43,9 @@ pub struct Options {
     /// A shard whose pulse is older than this is woken from outside, in microseconds; 0 means that
     /// nobody watches.
     pub late_micros: u64,
+    /// How often a shard shows that it lives, in microseconds. Well below `late_micros`, or an idle
+    /// shard is taken for one that sleeps on its work (harmless, but it is woken and counted).
+    pub pulse_micros: u64,
 }
 
 impl Default for Options {
@@ -56,6 +59,7 @@ impl Default for Options {
             io_memory: 64 * 1024,
             preempt_micros: 10_000,
             late_micros: 100_000,
+            pulse_micros: 40_000,
         }
     }
 }
@@ -138,7 +142,9 @@ where
                         count,
                         mesh: post.mesh(index),
                     };
-                    inhabit(index, Arc::clone(&beat), options.late_micros, make(place)).await;
+                    let pulse = (options.late_micros > 0)
+                        .then(|| Pulse::new(Arc::clone(&beat), options.pulse_micros));
+                    inhabit(index, pulse, make(place)).await;
                 });
             }));
             post.close(index);
@@ -246,19 +252,14 @@ impl RescueCount {
 pub fn run_one<F: Future>(future: F) -> Result<F::Output, StartError> {
     probe::check()?;
     let executor = probe::executor(&Options::default(), 0, None)?;
-    Ok(executor.run(inhabit(0, Arc::default(), 0, future)))
+    Ok(executor.run(inhabit(0, None, future)))
 }
 
 /// What makes an executor a shard, for as long as `future` runs on it.
-async fn inhabit<F: Future>(
-    index: usize,
-    beat: Arc<Beat>,
-    late_micros: u64,
-    future: F,
-) -> F::Output {
+async fn inhabit<F: Future>(index: usize, pulse: Option<Pulse>, future: F) -> F::Output {
     HERE.set(Some(Here::new(index)));
     let driver = glommio::spawn_local(timer::drive());
-    let pulse = (late_micros > 0).then(|| glommio::spawn_local(Pulse::new(beat, late_micros)));
+    let pulse = pulse.map(glommio::spawn_local);
     let output = future.await;
     if let Some(pulse) = pulse {
         pulse.cancel().await;
