@@ -101,5 +101,5 @@ fn none_for_two_messages() {
 #[test]
 fn a_session_is_small() {
     let len = size_of::<Session<'_>>();
-    assert!(len <= 424, "a session takes {len} octets");
+    assert!(len <= 360, "a session takes {len} octets");
 }

@@ -6,7 +6,7 @@ use super::{Fate, Unsendable, Violation};
 /// Where the connection stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    /// Greeting and EHLO.
+    /// Greeting, EHLO and STARTTLS: no transaction can begin.
     Opening,
     /// Transactions.
     Ready,

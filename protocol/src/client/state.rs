@@ -307,7 +307,10 @@ impl<'c> Session<'c> {
                 out.extend_from_slice(QUIT);
                 self.close(answer)
             }
-            Kind::StartTls if !positive => Event::TlsRefused(answer),
+            Kind::StartTls if !positive => {
+                self.phase = Phase::Ready;
+                Event::TlsRefused(answer)
+            }
             //= RFC 3207 section 6: what came in clear text behind the answer must not count as encrypted
             Kind::StartTls if more => self.broken(Violation::BytesBehindStartTls, answer.raw()),
             Kind::StartTls => {
@@ -499,6 +502,8 @@ impl<'c> Session<'c> {
             "STARTTLS in the middle of something"
         );
         self.send(Kind::StartTls, START_TLS, out);
+        //= RFC 3207 section 4: nothing is sent behind STARTTLS before its answer has come
+        self.phase = Phase::Opening;
     }
 
     /// The handshake is done: the dialogue starts again with EHLO.
