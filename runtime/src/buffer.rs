@@ -6,6 +6,10 @@
 //!
 //! Lives on one shard: `Rc` on purpose, nothing here may leave it.
 
+mod loan;
+
+pub use loan::{Loan, Receipt, lend};
+
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
@@ -193,7 +197,9 @@ impl ChunkMut {
     fn buffer_mut(&mut self) -> &mut DmaBuffer {
         match &mut self.memory.store {
             Store::Own(buffer) => Rc::get_mut(buffer).expect("a chunk being written has one owner"),
-            Store::Read(_) => unreachable!("what was read is never written"),
+            Store::Read(_) | Store::Lent(_) => {
+                unreachable!("what was read or lent is never written")
+            }
         }
     }
 }
@@ -268,7 +274,9 @@ impl Chunk {
     pub(crate) fn buffer(&self) -> &Rc<DmaBuffer> {
         match &self.memory.store {
             Store::Own(buffer) => buffer,
-            Store::Read(_) => unreachable!("what was read is never written"),
+            Store::Read(_) | Store::Lent(_) => {
+                unreachable!("what was read or lent is never written")
+            }
         }
     }
 }
@@ -298,6 +306,8 @@ struct Memory {
 enum Store {
     Own(Rc<DmaBuffer>),
     Read(ReadResult),
+    /// Another shard's memory.
+    Lent(loan::Lent),
 }
 
 impl Memory {
@@ -305,6 +315,7 @@ impl Memory {
         match &self.store {
             Store::Own(buffer) => buffer.as_bytes(),
             Store::Read(result) => result,
+            Store::Lent(lent) => lent.bytes(),
         }
     }
 }

@@ -227,6 +227,22 @@ pub struct Payload {
 }
 
 impl Payload {
+    /// Bytes that lie in chunks, in order.
+    ///
+    /// # Panics
+    /// If there is no chunk.
+    pub fn of_chunks(chunks: impl IntoIterator<Item = Chunk>) -> Self {
+        let mut chunks = chunks.into_iter();
+        let first = chunks.next().expect("a payload has a chunk");
+        let further: Vec<Chunk> = chunks.collect();
+        let len = first.len() + further.iter().map(Chunk::len).sum::<usize>();
+        Self {
+            first,
+            further,
+            len,
+        }
+    }
+
     /// All bytes.
     pub const fn len(&self) -> usize {
         self.len

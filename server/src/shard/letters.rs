@@ -1,11 +1,11 @@
 //! What a shard is told from outside: by the main thread, and by those who ask questions.
 
+use super::homes::{Away, Return};
 use super::intake::now;
 use super::world::{Counts, World};
 use crate::config::Config;
 use crate::message::{Id, Timestamp};
 use crate::queue::{Cursor, State};
-use mailrail_runtime::mailbox::Mesh;
 use mailrail_runtime::shard;
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -19,6 +19,10 @@ pub enum Letter {
     Reload(Box<Config>),
     /// Tell what you have done.
     Count(mpsc::Sender<Counts>),
+    /// A parcel for a lane that lives on this shard.
+    Parcel(Box<Away>),
+    /// The outcome of the parcel that was lent under this number.
+    Returned(usize, Box<Return>),
     /// A page of the queue.
     List {
         /// Where the page before ended.
@@ -61,11 +65,13 @@ pub struct Listed {
 }
 
 impl World {
-    /// Reads letters until the shard is told to stop.
-    pub(super) async fn read_letters(self: Rc<Self>, mesh: Mesh<Letter>) {
+    /// Reads letters, also while the shard stops: outcomes come home to the last.
+    pub(super) async fn read_letters(self: Rc<Self>) {
         loop {
-            match mesh.receive().await {
-                Letter::Stop => return,
+            match self.mesh.receive().await {
+                Letter::Stop => self.stop_wanted.notify_one(),
+                Letter::Parcel(away) => self.lead(*away),
+                Letter::Returned(ticket, what) => self.returned(ticket, *what),
                 Letter::Reload(config) => self.reconfigure(*config),
                 Letter::Count(answer) => {
                     let _ = answer.send(self.count());
@@ -157,6 +163,7 @@ impl World {
         let _ = mailrail_runtime::timer::until(until.saturating_add(1_000_000), self.gate.closed())
             .await;
         self.work.close();
+        self.send_home();
         for lane in self.lanes.borrow().values() {
             lane.notify.notify_all();
         }

@@ -1,6 +1,7 @@
 //! The wiring of a whole server: shards are started, told to reload and to stop, and asked questions.
 //! The only room that knows accept, queue and deliver at once; it carries what one says to the other.
 
+mod homes;
 mod intake;
 mod letters;
 mod outbound;
@@ -9,6 +10,7 @@ mod settle;
 mod start;
 mod world;
 
+pub use homes::{Away, Return};
 pub use letters::{Letter, Listed, Page};
 pub use server::{ServeError, Server, serve};
 pub(crate) use server::{lock, logs_in, page};

@@ -11,7 +11,7 @@ use crate::queue::{self, DestinationId, LaneId, Resolution};
 use mailrail_runtime::dns::{DnsError, Mx, Resolver};
 use mailrail_runtime::signal::Notify;
 use mailrail_runtime::{clock, shard};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -24,11 +24,24 @@ pub(super) struct LaneWork {
     /// A parcel may be due.
     pub(super) notify: Notify,
     way: RefCell<Way>,
+    connection_limit: Cell<u32>,
+    /// The shard that leads the lane, where it is not spread over all.
+    home: Option<usize>,
+}
+
+impl LaneWork {
+    pub(super) fn way(&self) -> Way {
+        self.way.borrow().clone()
+    }
+
+    pub(super) fn connection_limit(&self) -> u32 {
+        self.connection_limit.get()
+    }
 }
 
 /// Where a lane leads.
 #[derive(Clone, Debug)]
-struct Way {
+pub(super) struct Way {
     plan: Plan,
     kind: Kind,
 }
@@ -45,7 +58,7 @@ enum Kind {
 
 impl Way {
     /// The hosts of one attempt, in order.
-    fn targets(&self, seed: u64) -> Vec<Target> {
+    pub(super) fn targets(&self, seed: u64) -> Vec<Target> {
         match &self.kind {
             Kind::Exchangers(port) => self
                 .plan
@@ -127,9 +140,12 @@ impl World {
             } => (way, connection_limit),
         };
         let key = way.plan.site().to_owned();
-        let limit = match placement(&key, connection_limit, self.count) {
-            Placement::Home(_) => 1,
-            Placement::Spread => share(&key, connection_limit, self.count, self.index),
+        let (limit, home) = match placement(&key, connection_limit, self.count) {
+            Placement::Home(home) => (connection_limit, Some(home)),
+            Placement::Spread => {
+                let share = share(&key, connection_limit, self.count, self.index);
+                (share, None)
+            }
         };
         let resolution = Resolution::Lane {
             key: &key,
@@ -139,11 +155,16 @@ impl World {
         if let Some(lane) = queue.resolved(now, destination, resolution) {
             let mut lanes = self.lanes.borrow_mut();
             match lanes.get(&lane) {
-                Some(work) => *work.way.borrow_mut() = way,
-                None => {
+                Some(work) if work.home == home => {
+                    *work.way.borrow_mut() = way;
+                    work.connection_limit.set(limit);
+                }
+                _ => {
                     let work = LaneWork {
                         notify: Notify::new(),
                         way: RefCell::new(way),
+                        connection_limit: Cell::new(limit),
+                        home,
                     };
                     lanes.insert(lane, Rc::new(work));
                 }
@@ -158,6 +179,9 @@ impl World {
         };
         if self.gate.is_closed() || self.journal.borrow().is_full() {
             return;
+        }
+        if let Some(home) = work.home {
+            return self.forward(lane, &work, home);
         }
         work.notify.notify_one();
         let wanted = self.queue.borrow().wants(now(), lane);
@@ -276,14 +300,7 @@ impl Source for Parcels {
     type Parcel = Parcel;
 
     fn take(&self) -> Option<Parcel> {
-        if self.world.journal.borrow().is_full() {
-            return None;
-        }
-        let parcel = self.world.queue.borrow_mut().take(now(), self.lane)?;
-        Some(Parcel {
-            parcel,
-            loaded: OnceCell::new(),
-        })
+        self.world.take(self.lane)
     }
 
     fn recipients(&self, parcel: &Parcel) -> Bits {
@@ -323,6 +340,18 @@ impl Source for Parcels {
 }
 
 impl World {
+    /// A lane's next parcel, unless events are so far behind that delivery has to wait.
+    pub(super) fn take(&self, lane: LaneId) -> Option<Parcel> {
+        if self.journal.borrow().is_full() {
+            return None;
+        }
+        let parcel = self.queue.borrow_mut().take(now(), lane)?;
+        Some(Parcel {
+            parcel,
+            loaded: OnceCell::new(),
+        })
+    }
+
     /// A message, from memory or from the spool.
     pub(super) async fn load(&self, id: Id, place: queue::Place) -> Result<Loaded, String> {
         let in_memory = self.contents.borrow().get(&id).cloned();

@@ -1,5 +1,6 @@
 //! The server as its main thread sees it: started, reloaded, asked, stopped.
 
+use super::homes::RING_LEN;
 use super::letters::{Letter, Page};
 use super::start::{self, Seed, Started};
 use super::world::Counts;
@@ -73,6 +74,7 @@ impl Server {
         drop(ready);
         let options = Options {
             count: config.shards,
+            mailbox_len: RING_LEN,
             ..Options::default()
         };
         let running = shard::run(options, move |place| {

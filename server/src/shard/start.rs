@@ -70,14 +70,16 @@ pub(super) async fn run(place: Place<Letter>, seed: Seed) {
             listen(Rc::clone(&world), listener, index),
         ));
     }
+    let letters = shard::spawn(Lane::Deliver, Rc::clone(&world).read_letters());
     let _ = ready.send(Ok(started));
-    Rc::clone(&world).read_letters(mesh.clone()).await;
-    mesh.close();
+    world.stop_wanted.notified().await;
     // Listeners first: nobody new comes in while the others are seen off.
     for task in tasks.drain(3..) {
         task.cancel().await;
     }
     world.stop().await;
+    mesh.close();
+    letters.cancel().await;
     for task in tasks {
         task.cancel().await;
     }
@@ -150,6 +152,9 @@ async fn prepare(
         work: Gate::new(),
         stop_at: Rc::new(Cell::new(clock::NEVER)),
         wake: Notify::new(),
+        stop_wanted: Notify::new(),
+        mesh: place.mesh.clone(),
+        homes: RefCell::default(),
         config: RefCell::new(Rc::new(config)),
         me: me.clone(),
     });

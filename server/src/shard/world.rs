@@ -4,7 +4,9 @@
 //! its abilities: `intake` for accept, `outbound` for deliver, `settle` for what comes of it,
 //! `letters` for what arrives from outside.
 
+use super::homes::Homes;
 use super::intake::now;
+use super::letters::Letter;
 use super::outbound::LaneWork;
 use crate::config::Config;
 use crate::deliver::{self, Loaded};
@@ -15,6 +17,7 @@ use crate::spool::{Spool, recover};
 use mailrail_protocol::client;
 use mailrail_runtime::dns::{self, Resolver};
 use mailrail_runtime::gate::Gate;
+use mailrail_runtime::mailbox::Mesh;
 use mailrail_runtime::signal::Notify;
 use mailrail_runtime::{clock, shard, timer};
 use std::cell::{Cell, RefCell};
@@ -137,6 +140,9 @@ pub(super) struct World {
     pub(super) stop_at: Rc<Cell<u64>>,
     /// The queue's clock has to be looked at before its time.
     pub(super) wake: Notify,
+    pub(super) stop_wanted: Notify,
+    pub(super) mesh: Mesh<Letter>,
+    pub(super) homes: RefCell<Homes>,
     pub(super) me: std::rc::Weak<Self>,
 }
 
