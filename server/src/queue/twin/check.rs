@@ -41,7 +41,9 @@ fn settings(seed: u64) -> Settings {
     Settings {
         curve: Curve {
             retry_interval: Duration::from_millis(20 * MINUTE),
-            max_retry_interval: (seed % 2 == 0).then_some(Duration::from_millis(90 * MINUTE)),
+            max_retry_interval: seed
+                .is_multiple_of(2)
+                .then_some(Duration::from_millis(90 * MINUTE)),
         },
         max_age: Duration::from_millis(DAY),
         max_ready: 3,
@@ -79,7 +81,7 @@ impl Check {
         self.seed % bound
     }
 
-    fn bits(&mut self) -> u128 {
+    fn bits(&self) -> u128 {
         let low = mix(self.seed, 7);
         u128::from(mix(low, 8)) << 64 | u128::from(low)
     }

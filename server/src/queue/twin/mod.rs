@@ -228,7 +228,7 @@ impl Twin {
             None => self.settings.max_age.as_millis() as u64,
         };
         for group in groups.iter().filter(|group| group.open != 0) {
-            self.messages.entry(arrival.id).or_insert(Message {
+            self.messages.entry(arrival.id).or_insert_with(|| Message {
                 accepted: accepted.min(now),
                 expires: accepted.min(now) + life,
                 expired: false,
@@ -350,7 +350,7 @@ impl Twin {
         }
         destination.lane = Some(key.into());
         destination.until = until.max(now + 1000);
-        let known = self.lanes.entry(key.into()).or_insert(Lane {
+        let known = self.lanes.entry(key.into()).or_insert_with(|| Lane {
             window: 1,
             ..Lane::default()
         });
