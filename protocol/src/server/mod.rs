@@ -6,6 +6,8 @@
 
 mod config;
 mod event;
+mod greeting;
+mod order;
 mod state;
 mod step;
 
