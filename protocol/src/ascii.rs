@@ -86,6 +86,21 @@ pub(crate) fn is(byte: u8, classes: u8) -> bool {
         .is_some_and(|class| class & classes != 0)
 }
 
+/// Is there a control character other than a tab? Without an early end, so that the compiler makes
+/// vector code of it: lines are short, and nearly all are clean.
+pub(crate) fn has_control(text: &[u8]) -> bool {
+    text.iter().fold(false, |found, &byte| {
+        found | ((byte < b' ') & (byte != b'\t')) | (byte == 127)
+    })
+}
+
+/// Is all of it visible ASCII and spaces?
+pub(crate) fn is_printable(text: &[u8]) -> bool {
+    text.iter().fold(true, |clean, &byte| {
+        clean & (byte.wrapping_sub(b' ') < 127 - b' ')
+    })
+}
+
 /// How many bytes at the front are in one of these classes?
 pub(crate) fn span(text: &[u8], classes: u8) -> usize {
     text.iter()
@@ -153,6 +168,8 @@ mod tests {
             assert_eq!(is(byte, HIGH), byte > 127);
             assert_eq!(is(byte, CONTROL), byte < 32 || byte == 127);
             assert_eq!(is(byte, LET_DIG), byte.is_ascii_alphanumeric());
+            assert_eq!(is_printable(&[byte]), !is(byte, HIGH | CONTROL));
+            assert_eq!(has_control(&[byte]), is(byte, CONTROL) && byte != b'\t');
         }
     }
 }

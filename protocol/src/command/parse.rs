@@ -4,7 +4,7 @@
 use super::parameters::{self, Malformed, Parameter};
 use super::{BodyKind, Hello, Mail, Recipient, Verb};
 use crate::address::{self, Charset};
-use crate::ascii::{self, CONTROL};
+use crate::ascii;
 use crate::extension::{Extension, Extensions};
 use crate::limits::DOMAIN_LEN_MAX;
 use crate::reply::Reply;
@@ -17,10 +17,7 @@ pub type Refusal = &'static Reply<'static>;
 /// # Errors
 /// Control characters in the line, or a first word that is none.
 pub fn verb(line: &[u8]) -> Result<(Verb, &[u8]), Refusal> {
-    if line
-        .iter()
-        .any(|&byte| ascii::is(byte, CONTROL) && byte != b'\t')
-    {
+    if ascii::has_control(line) {
         return Err(&Reply::BAD_LINE);
     }
     //= RFC 5321 section 4.1.1: white space before the CRLF is tolerated
@@ -37,6 +34,16 @@ pub fn verb(line: &[u8]) -> Result<(Verb, &[u8]), Refusal> {
         Verb::Unknown => Err(&Reply::UNKNOWN_COMMAND),
         verb => Ok((verb, argument.trim_ascii_start())),
     }
+}
+
+/// Does a browser talk, which was lured here? What follows would be commands of somebody else's
+/// choice.
+#[must_use]
+pub fn is_http(line: &[u8]) -> bool {
+    const METHODS: [&[u8]; 5] = [b"GET ", b"POST ", b"PUT ", b"CONNECT ", b"OPTIONS "];
+    METHODS
+        .iter()
+        .any(|method| ascii::strip_word(line, method).is_some())
 }
 
 /// The argument of EHLO or HELO.

@@ -2,7 +2,7 @@
 //! one reply, whatever its text, is decided here.
 
 use super::Reply;
-use crate::ascii::{self, CONTROL, HIGH, push_decimal};
+use crate::ascii::{self, CONTROL, push_decimal};
 use crate::limits::{REPLY_LEN_MAX, REPLY_LINE_LEN_MAX};
 use alloc::vec::Vec;
 
@@ -119,7 +119,7 @@ impl<'o> Lines<'o> {
     /// Appends text of any kind and origin; it goes on where the present line stands.
     pub(crate) fn text(&mut self, text: &[u8]) {
         // The usual case by far: one short clean line.
-        if text.len() <= self.room() && !text.iter().any(|&byte| ascii::is(byte, CONTROL | HIGH)) {
+        if text.len() <= self.room() && ascii::is_printable(text) {
             self.out.extend_from_slice(text);
             self.fresh &= text.is_empty();
             return;

@@ -78,6 +78,7 @@ impl Session<'_> {
                         self.reset()
                     }
                     Ok((verb, argument)) => self.command(now, verb, argument, input, out),
+                    Err(refusal) if parse::is_http(line) => self.close(refusal, out),
                     Err(refusal) => self.answer(Verb::Unknown, refusal, out),
                 }
             }
