@@ -1,4 +1,9 @@
-//! `mailrail-protocol`: a sans-IO SMTP engine for both roles.
+//! The engine's rooms, and what it may never hold: sockets, clocks, randomness, threads. What it is
+//! and how it is used is in its README, which follows.
+//!
+//! Layers, each knowing only those above it: `time` `limits` `ascii` · `line` `address` `reply`
+//! `body` · `command` `extension` · `server` and `client`, which never know each other.
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(
