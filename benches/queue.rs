@@ -79,7 +79,8 @@ impl Bench {
                     self.lane = self.lane.or(lane);
                 }
                 Effect::Verdict(verdict) => {
-                    if self.queue.settle(self.now(), verdict).is_some() {
+                    let done = self.queue.settle(self.now(), verdict);
+                    if done.is_some() {
                         self.insert_scheduled();
                     }
                 }

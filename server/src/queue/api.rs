@@ -20,6 +20,11 @@ const STANDSTILL_MAX: u64 = 5_000;
 /// Entries and messages that one call of [`Queue::advance`] moves at most, each: about a millisecond.
 const ADVANCE_MAX: usize = 4096;
 
+/// What is recorded of messages whose peer greets and hangs up.
+//= RFC 3463 section 3.5: X.4.2 bad connection
+const FRUITLESS: &[u8] =
+    b"421 4.4.2 the connection ended before anything was said about the message";
+
 /// What was resolved holds at least so long, in milliseconds.
 const RESOLUTION_MIN: u64 = 1_000;
 
@@ -136,6 +141,13 @@ impl Queue {
     /// The next thing to do for the caller, cheap ones first. Verdicts are made as they are asked
     /// for: stop asking, and the rest waits.
     pub fn pop_effect(&mut self, now: Timestamp) -> Option<Effect> {
+        self.pop_cheap_effect(now)
+            .or_else(|| self.pop_verdict(now).map(Effect::Verdict))
+    }
+
+    /// As [`Self::pop_effect`], but leaves the verdicts where they are: for a caller that has enough of
+    /// them in its hands.
+    pub fn pop_cheap_effect(&mut self, now: Timestamp) -> Option<Effect> {
         let now = self.observe(now);
         while let Some(key) = self.questions.pop_front() {
             let Some(destination) = self.destinations.find(key) else {
@@ -150,14 +162,17 @@ impl Queue {
         if let Some(lane) = self.lanes.pop_gone() {
             return Some(Effect::LaneGone(LaneId(lane)));
         }
-        if let Some(lane) = self.lanes.pop_flagged(now) {
-            return Some(Effect::Lane(LaneId(lane)));
-        }
+        let lane = self.lanes.pop_flagged(now)?;
+        Some(Effect::Lane(LaneId(lane)))
+    }
+
+    fn pop_verdict(&mut self, now: Timestamp) -> Option<Verdict> {
+        let now = self.observe(now);
         let (entry, stage) = self.entries.pop_ending()?;
         let destination = self.entries.entry(entry).destination();
         let answer = self.destinations.get(destination).answer.clone();
         let answer = answer.map_or(Cause::Age, Cause::Answer);
-        Some(Effect::Verdict(self.case(now, entry).ended(stage, answer)))
+        Some(self.case(now, entry).ended(stage, answer))
     }
 
     /// The answer to [`Effect::Resolve`]. Returns the lane, if there is one.
@@ -257,8 +272,11 @@ impl Queue {
         let entry = self.held(entry);
         let lane = self.let_go(entry);
         self.put_down(now, entry, true);
-        if let Some(lane) = lane {
-            self.lanes.release_key(lane);
+        if let Some(key) = lane
+            && let Some(lane) = self.lanes.find(key)
+        {
+            self.lanes.slab[lane].given_back();
+            self.lanes.release(lane);
         }
     }
 
@@ -362,11 +380,14 @@ impl Queue {
         self.lanes.release(lane);
     }
 
-    /// An open connection has ended. What it held has been settled or given back.
+    /// An open connection has ended. What it held has been settled or given back. When several in a row
+    /// end with parcels given back and nothing said, it is as if they could not be opened.
     pub fn closed(&mut self, now: Timestamp, lane: LaneId) {
         let now = self.observe(now);
         if let Some(lane) = self.lanes.find(lane.0) {
-            self.lanes.slab[lane].closed();
+            if self.lanes.slab[lane].closed(now, &self.settings) {
+                self.postpone_lane(lane, FRUITLESS);
+            }
             self.look(now, lane);
             self.lanes.release(lane);
         }

@@ -12,6 +12,10 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
 
+/// After so many connections in a row over which nothing was ever said about a message, the peer is as
+/// good as unreachable: it greets, and hangs up.
+const FRUITLESS_MAX: u32 = 3;
+
 /// No time to look at a lane.
 const NEVER: u64 = u64::MAX;
 
@@ -32,7 +36,14 @@ pub(super) struct Lane {
     connection_limit: u32,
     /// Connections that may be in the opening at once: one more after each success.
     window: u32,
+    /// Failures without a word about a message between them; several at once count as one.
     failures: u32,
+    /// Connections opened since the last word about a message.
+    unheard: u32,
+    /// A parcel came back untried since then.
+    given_back: bool,
+    /// Entries were postponed for the present rest.
+    postponed: bool,
     /// No connection is opened before this, since one failed.
     rests_until: u64,
     /// Nothing is taken before this, since the caller said so.
@@ -58,6 +69,9 @@ impl Default for Lane {
             connection_limit: 0,
             window: 1,
             failures: 0,
+            unheard: 0,
+            given_back: false,
+            postponed: false,
             rests_until: 0,
             suspended_until: 0,
             look_at: NEVER,
@@ -105,32 +119,50 @@ impl Lane {
         self.opening = self.opening.saturating_sub(1);
         self.open += 1;
         self.window = self.window.saturating_add(1);
-        self.heard();
+        self.unheard = self.unheard.saturating_add(1);
+        self.rests_until = 0;
     }
 
-    /// The peer has said something: it is there. Says whether the lane rested.
+    /// The peer has said something about a message: it is there. Says whether the lane rested.
     pub(super) fn heard(&mut self) -> bool {
         self.failures = 0;
+        self.unheard = 0;
+        self.given_back = false;
         std::mem::take(&mut self.rests_until) != 0
     }
 
-    /// Says whether the lane is now without any connection.
-    pub(super) fn open_failed(&mut self, now: Timestamp, settings: &Settings) -> bool {
-        self.opening = self.opening.saturating_sub(1);
-        self.window = 1;
-        self.failures = self.failures.saturating_add(1);
-        let rest = schedule::rest(
-            settings.suspension,
-            settings.curve.retry_interval,
-            self.failures,
-            settings.seed,
-        );
-        self.rests_until = now.plus_millis(rest).unix_millis();
-        self.open == 0 && self.opening == 0
+    pub(super) fn given_back(&mut self) {
+        self.given_back = true;
     }
 
-    pub(super) fn closed(&mut self) {
+    /// Says whether due entries are to be postponed.
+    pub(super) fn open_failed(&mut self, now: Timestamp, settings: &Settings) -> bool {
+        self.opening = self.opening.saturating_sub(1);
+        self.fail(now, settings)
+    }
+
+    /// Says whether due entries are to be postponed.
+    pub(super) fn closed(&mut self, now: Timestamp, settings: &Settings) -> bool {
         self.open = self.open.saturating_sub(1);
+        self.given_back && self.unheard >= FRUITLESS_MAX && self.fail(now, settings)
+    }
+
+    fn fail(&mut self, now: Timestamp, settings: &Settings) -> bool {
+        self.window = 1;
+        if now.unix_millis() >= self.rests_until {
+            self.failures = self.failures.saturating_add(1);
+            let rest = schedule::rest(
+                settings.suspension,
+                settings.curve.retry_interval,
+                self.failures,
+                settings.seed,
+            );
+            self.rests_until = now.plus_millis(rest).unix_millis();
+            self.postponed = false;
+        }
+        // As long as there is another connection, or may be one, nothing is lost yet.
+        let is_cut_off = self.open == 0 && self.opening == 0;
+        is_cut_off && !std::mem::replace(&mut self.postponed, true)
     }
 
     pub(super) fn suspend(&mut self, until: Timestamp) {
@@ -355,31 +387,70 @@ mod tests {
         assert!(!lane.open_failed(NOW, &settings()), "another one is open");
         assert_eq!(lane.wants(NOW, NOW, &settings()), 0);
         assert!(!lane.waits(NOW), "the open one goes on");
-        lane.closed();
+        assert!(
+            !lane.closed(NOW, &settings()),
+            "another one is being opened"
+        );
         assert!(lane.open_failed(NOW, &settings()));
+        assert!(!lane.open_failed(NOW, &settings()), "once a rest");
+        assert_eq!(lane.failures, 1, "all at once are one failure");
         assert!(lane.waits(NOW));
-        let rested = NOW.plus_millis(2 * 60_000 * 9 / 8);
+        let rested = NOW.plus_millis(60_000 * 9 / 8);
         assert!(!lane.waits(rested));
         assert_eq!(lane.wants(rested, rested, &settings()), 1);
         lane.opening();
         lane.opened();
-        assert_eq!((lane.failures, lane.window), (0, 2));
+        assert_eq!(
+            (lane.failures, lane.window),
+            (1, 2),
+            "a greeting is not a word about a message"
+        );
+        lane.heard();
+        assert_eq!(lane.failures, 0);
+    }
+
+    #[test]
+    fn a_peer_that_greets_and_hangs_up_is_left_alone() {
+        let mut lane = lane(1, 0, 0, 1);
+        let connect = |lane: &mut Lane| {
+            lane.opening();
+            lane.opened();
+            lane.given_back();
+            lane.closed(NOW, &settings())
+        };
+        assert!(!connect(&mut lane));
+        assert!(!connect(&mut lane));
+        assert!(!lane.waits(NOW));
+        assert!(connect(&mut lane), "the third time");
+        assert!(lane.waits(NOW));
+        lane.heard();
+        assert!(!connect(&mut lane));
+    }
+
+    #[test]
+    fn a_connection_that_was_not_needed_is_no_failure() {
+        let mut lane = lane(1, 0, 0, 1);
+        for _ in 0..10 {
+            lane.opening();
+            lane.opened();
+            assert!(!lane.closed(NOW, &settings()));
+        }
+        assert!(!lane.waits(NOW));
     }
 
     #[test]
     fn each_failure_in_a_row_rests_twice_as_long() {
         let mut lane = lane(1, 0, 0, 1);
-        let mut last = 0;
+        let mut now = NOW;
         for minutes in [1, 2, 4, 8, 16, 20, 20] {
             lane.opening();
-            assert!(lane.open_failed(NOW, &settings()));
-            let rest = lane.rests_until - NOW.unix_millis();
+            assert!(lane.open_failed(now, &settings()));
+            let rest = lane.rests_until - now.unix_millis();
             assert!(
                 (minutes * 60_000..=minutes * 67_500).contains(&rest),
                 "{rest}"
             );
-            assert!(rest >= last);
-            last = rest.min(20 * 60_000);
+            now = now.plus_millis(rest);
         }
     }
 }

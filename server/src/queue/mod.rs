@@ -293,7 +293,7 @@ pub struct LaneCounts {
     pub opening: u32,
     /// Connections allowed.
     pub connection_limit: u32,
-    /// Failures to connect since the last success.
+    /// Failures to connect since the last word about a message.
     pub failures: u32,
     /// No attempt before this time.
     pub suspended_until: Option<Timestamp>,

@@ -437,13 +437,7 @@ impl Check {
             }
             3 if opening > 0 => {
                 self.queue.opened(now, lane);
-                let known = self.twin.lanes.get_mut(&key).expect("known");
-                known.opening -= 1;
-                known.open += 1;
-                known.window += 1;
-                known.failures = 0;
-                known.rests_until = 0;
-                self.twin.look(self.now, &key);
+                self.twin.opened(self.now, &key);
             }
             4 if opening > 0 => {
                 let answer = b"421 4.4.1 nobody there";
@@ -452,9 +446,7 @@ impl Check {
             }
             5 if open > 0 => {
                 self.queue.closed(now, lane);
-                self.twin.lanes.get_mut(&key).expect("known").open -= 1;
-                self.twin.look(self.now, &key);
-                self.twin.tidy();
+                self.twin.closed(self.now, &key);
             }
             _ => {}
         }

@@ -58,6 +58,9 @@ struct Lane {
     opening: u32,
     window: u32,
     failures: u32,
+    unheard: u32,
+    given_back: bool,
+    postponed: bool,
     rests_until: u64,
     suspended_until: u64,
 }
@@ -505,6 +508,8 @@ impl Twin {
         if let Some(lane) = lane.filter(|_| is_attempt) {
             let known = self.lanes.get_mut(&lane).expect("it holds an entry");
             known.failures = 0;
+            known.unheard = 0;
+            known.given_back = false;
             if std::mem::take(&mut known.rests_until) != 0 {
                 self.flag(&lane, now);
             }
@@ -550,6 +555,11 @@ impl Twin {
 
     fn give_back(&mut self, now: u64, at: usize) {
         let now = self.observe(now);
+        let lane = self.entries[at].lane.as_ref().expect("it was taken");
+        self.lanes
+            .get_mut(lane)
+            .expect("it holds an entry")
+            .given_back = true;
         self.put_down(now, at, true);
         self.tidy();
     }
@@ -581,15 +591,49 @@ impl Twin {
         }
     }
 
-    fn open_failed(&mut self, now: u64, key: &str, answer: &[u8]) {
-        let now = self.observe(now);
-        let (first, longest) = (self.settings.suspension, self.settings.curve.retry_interval);
+    fn opened(&mut self, now: u64, key: &str) {
         let lane = self.lanes.get_mut(key).expect("it was being opened");
         lane.opening -= 1;
+        lane.open += 1;
+        lane.window += 1;
+        lane.unheard += 1;
+        lane.rests_until = 0;
+        self.look(now, key);
+    }
+
+    fn open_failed(&mut self, now: u64, key: &str, answer: &[u8]) {
+        self.lanes
+            .get_mut(key)
+            .expect("it was being opened")
+            .opening -= 1;
+        self.lane_failed(now, key, answer);
+    }
+
+    fn closed(&mut self, now: u64, key: &str) {
+        let lane = self.lanes.get_mut(key).expect("it was open");
+        lane.open -= 1;
+        if lane.given_back && lane.unheard >= 3 {
+            let answer =
+                b"421 4.4.2 the connection ended before anything was said about the message";
+            self.lane_failed(now, key, answer);
+        } else {
+            self.look(now, key);
+            self.tidy();
+        }
+    }
+
+    fn lane_failed(&mut self, now: u64, key: &str, answer: &[u8]) {
+        let now = self.observe(now);
+        let (first, longest) = (self.settings.suspension, self.settings.curve.retry_interval);
+        let lane = self.lanes.get_mut(key).expect("known");
         lane.window = 1;
-        lane.failures += 1;
-        lane.rests_until = now + rest(first, longest, lane.failures, self.settings.seed);
-        if lane.open == 0 && lane.opening == 0 {
+        if now >= lane.rests_until {
+            lane.failures += 1;
+            lane.rests_until = now + rest(first, longest, lane.failures, self.settings.seed);
+            lane.postponed = false;
+        }
+        if lane.open == 0 && lane.opening == 0 && !lane.postponed {
+            lane.postponed = true;
             for _ in 0..self.settings.max_ready {
                 let Some(at) = self.turn(key) else { break };
                 let destination = self.entries[at].destination.clone();
