@@ -182,6 +182,14 @@ impl EventLog {
     }
 }
 
+/// Where a new file has to begin: a line that was cut in the old one stands whole in the new one.
+fn line_start(batch: &[u8], written: usize) -> usize {
+    batch[..written]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1)
+}
+
 fn open(path: &Path) -> io::Result<File> {
     // Rust opens with O_CLOEXEC; O_APPEND lets a copying logrotate truncate the file under us.
     OpenOptions::new().append(true).create(true).open(path)
@@ -252,11 +260,7 @@ impl Writer {
             self.complain(&error);
             thread::park_timeout(self.patience.pause);
             if self.reopen_if_asked() {
-                // A line that was cut in the old file stands whole in the new one.
-                written = batch[..written]
-                    .iter()
-                    .rposition(|byte| *byte == b'\n')
-                    .map_or(0, |end| end + 1);
+                written = line_start(batch, written);
             }
         }
         if std::mem::take(&mut self.is_failing) {
@@ -456,6 +460,17 @@ mod tests {
             log.stop().expect_err("full").kind(),
             io::ErrorKind::StorageFull
         );
+    }
+
+    #[test]
+    fn a_cut_line_is_begun_again_in_the_new_file() {
+        for (written, start) in [(0, 0), (1, 0), (2, 0), (3, 3), (4, 3), (5, 3), (6, 6)] {
+            assert_eq!(
+                line_start(b"ab\ncd\n", written),
+                start,
+                "{written} bytes written"
+            );
+        }
     }
 
     #[test]
