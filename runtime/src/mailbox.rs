@@ -231,6 +231,12 @@ impl<M: Send + 'static> Mesh<M> {
         self.0.post.close(self.0.index);
     }
 
+    /// The way in to shard `to` for plain threads that this shard works with.
+    #[must_use]
+    pub fn outside(&self, to: usize) -> Outside<M> {
+        self.0.post.outside(to)
+    }
+
     fn own(&self) -> &Mailbox<M> {
         &self.0.post.boxes[self.0.index]
     }

@@ -217,6 +217,16 @@ fn a_yielding_task_lets_the_others_run() {
 }
 
 #[test]
+fn what_blocks_runs_on_another_thread() {
+    shard::run_one(async {
+        let own = std::thread::current().id();
+        let other = shard::blocking(|| std::thread::current().id()).await;
+        assert_ne!(own, other);
+    })
+    .unwrap();
+}
+
+#[test]
 fn open_files_are_raised_to_the_hard_limit() {
     let limit = shard::raise_open_files().unwrap();
     assert_eq!(shard::raise_open_files().unwrap(), limit);

@@ -57,22 +57,24 @@ impl Listener {
     /// comes after a pause, so a loop around `accept` cannot spin. Dropping the future loses nothing.
     pub async fn accept(&self) -> io::Result<Stream> {
         shard::yield_if_needed().await;
-        loop {
+        let error = loop {
             match acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
                 Ok((socket, peer)) => match peer.map(SocketAddr::try_from) {
                     Some(Ok(peer)) => return Ok(Stream::adopt(socket, peer)),
                     // It is gone again, and with it its address.
                     _ => continue,
                 },
-                Err(Errno::AGAIN) => self.readable().await?,
-                Err(error) if is_ours(error) => {
-                    timer::sleep(PAUSE_MICROS).await;
-                    return Err(error.into());
-                }
+                Err(Errno::AGAIN) => match self.readable().await {
+                    Ok(()) => continue,
+                    Err(error) => break error,
+                },
+                Err(error) if is_ours(error) => break error.into(),
                 // The connection failed before it was accepted; the next one is another.
-                Err(_) => {}
+                Err(_) => continue,
             }
-        }
+        };
+        timer::sleep(PAUSE_MICROS).await;
+        Err(error)
     }
 
     /// Waits until there is something to accept. glommio waits for readability only as part of a read:

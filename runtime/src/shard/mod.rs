@@ -371,6 +371,12 @@ pub async fn yield_if_needed() {
     glommio::executor().yield_if_needed().await;
 }
 
+/// Runs what may block (a directory is made, a name is looked up in a file) on the shard's helper
+/// thread, one after the other, and waits for its end.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    glommio::executor().spawn_blocking(work).await
+}
+
 /// Raises the soft limit of open files to the hard one; says what it is now.
 pub fn raise_open_files() -> std::io::Result<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
