@@ -103,7 +103,7 @@ impl Scan {
                 continue;
             }
             let next = lf + 1;
-            longest = longest.max(line_len + (next - line_start) - 2);
+            longest = longest.max(line_len.saturating_add(next - line_start) - 2);
             line_len = 0;
             line_start = next;
             if block.get(next) == Some(&b'.') {
@@ -127,7 +127,8 @@ impl Scan {
             None => self.at,
         };
         self.findings.longest_line = longest.min(u32::MAX as usize) as u32;
-        self.line_len = (line_len + (len - line_start)).min(u32::MAX as usize) as u32;
+        let line_len = line_len.saturating_add(len - line_start);
+        self.line_len = line_len.min(u32::MAX as usize) as u32;
         len
     }
 }

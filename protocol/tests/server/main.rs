@@ -1,5 +1,6 @@
 //! The server session as a whole: in transcripts, and in random dialogues cut at random.
 
+mod api;
 mod cuts;
 mod runner;
 mod transcripts;
