@@ -32,6 +32,8 @@ pub mod site;
 mod slab;
 mod state;
 #[cfg(test)]
+mod stories;
+#[cfg(test)]
 mod twin;
 mod view;
 mod wheel;
