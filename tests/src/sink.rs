@@ -232,6 +232,7 @@ struct Dialogue<'d> {
     script: &'d Script,
     sender: &'d Sender<Received>,
     message: Received,
+    has_sender: bool,
 }
 
 impl<'d> Dialogue<'d> {
@@ -251,6 +252,7 @@ impl<'d> Dialogue<'d> {
             script,
             sender,
             message: empty(number),
+            has_sender: false,
         })
     }
 
@@ -292,7 +294,14 @@ impl<'d> Dialogue<'d> {
                     parameters,
                     ..empty(self.number)
                 };
-                self.answer(verb, argument, "250 2.1.0 ok")
+                let taken = self.answer_taken(verb, argument, "250 2.1.0 ok")?;
+                self.has_sender = taken == Some(true);
+                Ok(taken.is_some())
+            }
+            // A client that pipelines has sent it before it knew.
+            "RCPT" if !self.has_sender => {
+                self.say("503 5.5.1 no sender")?;
+                Ok(true)
             }
             "RCPT" => {
                 let (recipient, _) = path(argument);
@@ -374,6 +383,7 @@ impl<'d> Dialogue<'d> {
             Answer::Accept | Answer::TakeAndDrop | Answer::Slowly(_)
         );
         let message = std::mem::replace(&mut self.message, empty(self.number));
+        self.has_sender = false;
         if taken {
             // Before the reply: what was answered 250 has arrived. The test may have ended.
             let _ = self.sender.send(message);
