@@ -170,6 +170,8 @@ enum Waited {
     Eof,
     Deadline,
     Closing,
+    /// The server stops, and what was still open has had its time.
+    Stopped,
 }
 
 impl<F: Future<Output = ()>> Connection<'_, F> {
@@ -219,7 +221,15 @@ impl<F: Future<Output = ()>> Connection<'_, F> {
         let mut read = pin!(read);
         poll_fn(|context| {
             if let Poll::Ready(waited) = read.as_mut().poll(context) {
-                return Poll::Ready(waited);
+                return Poll::Ready(match waited {
+                    // The session knows its own deadline only, and this was not its own.
+                    Ok(Waited::Deadline)
+                        if self.is_closing && clock::micros() >= self.stop_at.get() =>
+                    {
+                        Ok(Waited::Stopped)
+                    }
+                    waited => waited,
+                });
             }
             if !self.is_closing && self.closing.as_mut().poll(context).is_ready() {
                 self.is_closing = true;
@@ -362,6 +372,10 @@ impl<I: Intake> Dialogue<'_, I> {
             Waited::Eof => return ControlFlow::Break(()),
             Waited::Deadline => self.session.handle_timeout(now(), out),
             Waited::Closing => self.session.shut_down(),
+            Waited::Stopped => {
+                Reply::SHUTTING_DOWN.write(out);
+                return ControlFlow::Break(());
+            }
         }
         ControlFlow::Continue(())
     }
