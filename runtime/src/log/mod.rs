@@ -12,6 +12,7 @@
 mod batch;
 mod commit;
 mod disk;
+mod examine;
 mod keeper;
 mod open;
 mod read;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use self::commit::Inner;
+pub use self::examine::{Examined, examine};
 pub use self::record::VERSION;
 use self::state::Fate;
 
