@@ -110,8 +110,9 @@ impl fmt::Display for Name {
 }
 
 fn is_label(label: &str) -> bool {
-    //= RFC 1123 section 2.1: letters, digits and hyphens; underscores are met in practice (RFC 8552
-    // section 1), slashes in delegated reverse zones (RFC 2317 section 4)
+    //= RFC 1123 section 2.1: letters, digits and hyphens. Besides, names in use have
+    //= RFC 8552 section 1.1: underscores, and delegated reverse zones have
+    //= RFC 2317 section 4: slashes
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
     (1..=LABEL_LEN_MAX).contains(&label.len()) && label.bytes().all(allowed)
 }
