@@ -1,0 +1,71 @@
+//! Replies, both ways: read whole and byte by byte they are the same, and what is written is read
+//! back as one reply, whatever its text.
+
+use mailrail_protocol::reply::parse::{ANSWER_LEN_MAX, Fault, Reader};
+use mailrail_protocol::reply::{Code, Reply};
+
+/// What the peer sends; and then, the same bytes as the text of a reply of ours.
+pub(crate) fn run(bytes: &[u8]) {
+    let whole = read_whole(bytes);
+    assert_eq!(read_byte_by_byte(bytes), whole);
+    write_and_read(bytes);
+}
+
+type Seen = (Vec<(u16, Vec<u8>)>, Result<(), Fault>);
+
+fn read_whole(bytes: &[u8]) -> Seen {
+    let (mut reader, mut answers, mut input) = (Reader::default(), Vec::new(), bytes);
+    loop {
+        match reader.take(&mut input) {
+            Ok(Some(answer)) => {
+                assert!(answer.raw().len() <= ANSWER_LEN_MAX);
+                assert!(answer.lines().count() > 0);
+                answers.push((answer.code.get(), answer.raw().to_vec()));
+            }
+            Ok(None) => return (answers, Ok(())),
+            Err(fault) => return (answers, Err(fault)),
+        }
+    }
+}
+
+fn read_byte_by_byte(bytes: &[u8]) -> Seen {
+    let (mut reader, mut answers) = (Reader::default(), Vec::new());
+    let mut start = 0;
+    for end in 0..=bytes.len() {
+        let mut input = &bytes[start..end];
+        match reader.take(&mut input) {
+            Ok(Some(answer)) => answers.push((answer.code.get(), answer.raw().to_vec())),
+            Ok(None) => {}
+            Err(fault) => return (answers, Err(fault)),
+        }
+        start = end - input.len();
+    }
+    (answers, Ok(()))
+}
+
+fn write_and_read(text: &[u8]) {
+    let reply = Reply {
+        code: Code::of(550),
+        status: Reply::RELAY_DENIED.status,
+        text,
+    };
+    let mut out = Vec::new();
+    reply.write(&mut out);
+    let mut input = &out[..];
+    let answer = match Reader::default().take(&mut input) {
+        // A text of so many lines is more than our own client reads.
+        Err(Fault::TooLong) => return,
+        answer => answer.expect("a reply of ours is a reply").expect("whole"),
+    };
+    assert_eq!(answer.code, reply.code);
+    assert_eq!(answer.status, reply.status);
+    assert!(input.is_empty(), "one reply, and nothing behind it");
+    for line in out
+        .strip_suffix(b"\r\n")
+        .expect("CRLF")
+        .split(|byte| *byte == b'\n')
+    {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        assert!(!line.iter().any(|byte| *byte < b' ' && *byte != b'\t'));
+    }
+}
