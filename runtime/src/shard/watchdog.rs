@@ -21,7 +21,8 @@ use std::time::Duration;
 /// What shard and watchdog share. Each number has one writer.
 #[derive(Debug, Default)]
 pub(super) struct Beat {
-    /// When the shard last wrote; 0 before it has begun and `NEVER` when it has ended.
+    /// When the shard last wrote; `NEVER` when it has ended, 0 before it has begun: a shard that slept
+    /// on its very first task could not be woken, since there is no waker of it yet.
     tick: CachePadded<AtomicU64>,
     /// How often the watchdog woke it.
     rescues: CachePadded<AtomicU64>,
