@@ -31,6 +31,7 @@ impl File {
         // The block has to be on disk before glommio opens the file: it tries at the first one whether the
         // device can be polled by reading from it, takes the empty answer of an empty file for a yes, and
         // then every read of that device fails with EOPNOTSUPP.
+        faults::meet(faults::Call::Create).await?;
         let new = path.to_path_buf();
         blocking(move || {
             let mut options = std::fs::OpenOptions::new();
@@ -66,6 +67,7 @@ impl File {
 
     /// Writes the whole memory behind a chunk.
     pub(super) async fn write(&self, chunk: &Chunk, offset: u64) -> io::Result<()> {
+        faults::meet(faults::Call::Write).await?;
         let buffer = chunk.buffer().clone();
         let len = buffer.len();
         match self.file.write_rc_at(buffer, offset).await? {
@@ -84,6 +86,7 @@ impl File {
     }
 
     pub(super) async fn sync(&self) -> io::Result<()> {
+        faults::meet(faults::Call::Sync).await?;
         Ok(self.file.fdatasync().await?)
     }
 }
@@ -193,4 +196,69 @@ pub(super) fn spawn(future: impl Future<Output = ()> + 'static) {
 
 pub(super) async fn pause(millis: u64) {
     crate::timer::sleep(millis * 1000).await;
+}
+
+/// Calls that tests can make fail, or wait.
+pub(super) mod faults {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(in crate::log) enum Call {
+        Write,
+        Sync,
+        Create,
+    }
+
+    #[cfg(not(test))]
+    pub(super) async fn meet(_: Call) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(in crate::log) use planned::{Fault, forget, meet, plan};
+
+    #[cfg(test)]
+    mod planned {
+        use std::cell::RefCell;
+        use std::collections::VecDeque;
+        use std::io;
+        use std::rc::Rc;
+
+        use super::Call;
+        use crate::signal::Notify;
+
+        #[derive(Clone, Debug)]
+        pub(in crate::log) enum Fault {
+            Fail(i32),
+            /// Goes on when told to.
+            Hold(Rc<Notify>),
+        }
+
+        thread_local! {
+            static PLAN: RefCell<VecDeque<(Call, Fault)>> = const { RefCell::new(VecDeque::new()) };
+        }
+
+        /// The next call of that kind without a plan meets this.
+        pub(in crate::log) fn plan(call: Call, fault: Fault) {
+            PLAN.with_borrow_mut(|plan| plan.push_back((call, fault)));
+        }
+
+        /// Nothing is planned any more.
+        pub(in crate::log) fn forget() {
+            PLAN.with_borrow_mut(VecDeque::clear);
+        }
+
+        pub(in crate::log) async fn meet(call: Call) -> io::Result<()> {
+            let fault = PLAN.with_borrow_mut(|plan| {
+                let at = plan.iter().position(|&(planned, _)| planned == call)?;
+                plan.remove(at)
+            });
+            match fault {
+                None => Ok(()),
+                Some((_, Fault::Fail(errno))) => Err(io::Error::from_raw_os_error(errno)),
+                Some((_, Fault::Hold(until))) => {
+                    until.notified().await;
+                    Ok(())
+                }
+            }
+        }
+    }
 }

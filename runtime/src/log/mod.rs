@@ -20,6 +20,8 @@ mod record;
 mod recover;
 mod segment;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::PathBuf;

@@ -1,0 +1,187 @@
+//! What the disk can do to a commit: fail, and take its time.
+
+use std::future::Future;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::disk::faults::{Call, Fault, forget, plan};
+use super::{AppendError, Appended, CommitError, Label, Log, Options, Position, ReadError};
+use crate::shard;
+use crate::signal::Notify;
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+fn run<F: Future>(test: impl FnOnce(Rc<Path>) -> F) -> F::Output {
+    let directory = tempfile::tempdir().unwrap();
+    forget();
+    shard::run_one(test(directory.path().into())).expect("a shard starts")
+}
+
+async fn open(path: &Path) -> (Log, Vec<u64>) {
+    let mut ids = Vec::new();
+    let options = Options {
+        segment_len: 256 << 10,
+        first_segment_len: 128 << 10,
+        batch_len_max: 64 << 10,
+        min_free_space: 0,
+        ..Options::new(path, 1)
+    };
+    let (log, _) = Log::open(options, &mut |view| ids.push(view.id))
+        .await
+        .unwrap();
+    // Until the next segment is prepared, so that no call planned by the test is used up by that.
+    log.room(250_000).await.unwrap();
+    (log, ids)
+}
+
+fn append(log: &Log, id: u64) -> Appended {
+    log.append_copied(Label::now(1, id), &[b"a record"])
+        .unwrap()
+}
+
+/// Appends, and waits until the record is under way.
+async fn launch(log: &Log, id: u64) -> Appended {
+    let flights = log.stats().flight_count;
+    let appended = append(log, id);
+    while log.stats().flight_count == flights {
+        shard::yield_now().await;
+    }
+    appended
+}
+
+#[test]
+fn a_failed_write_or_sync_is_never_confirmed_and_the_next_segment_takes_over() {
+    for call in [Call::Write, Call::Sync] {
+        run(async |path| {
+            let (log, _) = open(&path).await;
+            let before = append(&log, 1);
+            log.committed(before.ticket).await.unwrap();
+            plan(call, Fault::Fail(EIO));
+            let failed = append(&log, 2);
+            assert_eq!(
+                log.committed(failed.ticket).await,
+                Err(CommitError { errno: EIO })
+            );
+            let after = append(&log, 3);
+            assert_eq!(after.position.segment, failed.position.segment + 1);
+            log.committed(after.ticket).await.unwrap();
+            // What was confirmed before stays readable.
+            assert_eq!(log.read(before.position).await.unwrap().id, 1);
+            log.close().await;
+            let (log, ids) = open(&path).await;
+            // The failed one may be found or not: it was not confirmed.
+            assert!(ids == [1, 3] || ids == [1, 2, 3], "{ids:?}");
+            log.close().await;
+        });
+    }
+}
+
+#[test]
+fn all_that_is_open_in_a_segment_fails_with_it() {
+    run(async |path| {
+        let (log, _) = open(&path).await;
+        let gate = Rc::new(Notify::new());
+        plan(Call::Sync, Fault::Hold(gate.clone()));
+        plan(Call::Sync, Fault::Fail(EIO));
+        // The first is held in its sync when the second's fails; the third still fills.
+        let first = launch(&log, 1).await;
+        let second = launch(&log, 2).await;
+        let third = append(&log, 3);
+        for appended in [&first, &second, &third] {
+            let word = log.committed(appended.ticket.clone()).await;
+            assert_eq!(word, Err(CommitError { errno: EIO }));
+        }
+        let fourth = append(&log, 4);
+        log.committed(fourth.ticket).await.unwrap();
+        gate.notify_one();
+        let lost = log.read(third.position).await.unwrap_err();
+        assert!(matches!(lost, ReadError::Damaged(_)), "{lost}");
+        log.close().await;
+    });
+}
+
+#[test]
+fn word_goes_out_in_log_order_whichever_lands_first() {
+    run(async |path| {
+        let (log, _) = open(&path).await;
+        let gate = Rc::new(Notify::new());
+        plan(Call::Sync, Fault::Hold(gate.clone()));
+        let first = launch(&log, 1).await;
+        let second = launch(&log, 2).await;
+        let order = Rc::new(std::cell::RefCell::new(Vec::new()));
+        let mut tasks = Vec::new();
+        // The later one waits first.
+        for appended in [second, first] {
+            let (log, order) = (log.clone(), order.clone());
+            tasks.push(shard::spawn(shard::Lane::Accept, async move {
+                log.committed(appended.ticket).await.unwrap();
+                order.borrow_mut().push(appended.position);
+            }));
+        }
+        // The second has landed when the third can be launched: no more than two are in flight.
+        let third = launch(&log, 3).await;
+        assert_eq!(*order.borrow(), []);
+        gate.notify_one();
+        log.committed(third.ticket).await.unwrap();
+        for task in tasks {
+            task.await;
+        }
+        assert!(
+            order
+                .borrow()
+                .is_sorted_by_key(|position: &Position| position.offset)
+        );
+        log.close().await;
+    });
+}
+
+#[test]
+fn while_two_are_in_flight_the_rest_gather_in_one() {
+    run(async |path| {
+        let (log, _) = open(&path).await;
+        let gates = [(); 2].map(|()| Rc::new(Notify::new()));
+        for gate in &gates {
+            plan(Call::Sync, Fault::Hold(gate.clone()));
+        }
+        launch(&log, 1).await;
+        launch(&log, 2).await;
+        let mut last = None;
+        for id in 3..100 {
+            last = Some(append(&log, id));
+            shard::yield_now().await;
+        }
+        assert_eq!(log.stats().flight_count, 2);
+        gates.iter().for_each(|gate| gate.notify_one());
+        log.committed(last.unwrap().ticket).await.unwrap();
+        assert_eq!(log.stats().flight_count, 3);
+        log.close().await;
+    });
+}
+
+#[test]
+fn a_disk_that_fails_for_good_makes_the_log_full_and_not_wrong() {
+    run(async |path| {
+        let (log, _) = open(&path).await;
+        // The next segment is there; the one after it cannot be made.
+        for _ in 0..100 {
+            plan(Call::Create, Fault::Fail(ENOSPC));
+        }
+        let mut confirmed = Vec::new();
+        let error = loop {
+            plan(Call::Sync, Fault::Fail(EIO));
+            match log.room(8).await {
+                Ok(()) => {}
+                Err(error) => break error,
+            }
+            let id = confirmed.len() as u64;
+            let appended = append(&log, id);
+            confirmed.push(log.committed(appended.ticket).await.is_ok());
+            assert!(confirmed.len() < 10);
+        };
+        assert_eq!(error, AppendError::Full);
+        assert!(!log.available());
+        assert_eq!(confirmed, [false, false]);
+        log.close().await;
+    });
+}
