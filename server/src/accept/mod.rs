@@ -29,8 +29,6 @@ pub struct Submission<'s> {
     pub peer: SocketAddr,
     /// Its payload behind [`mailrail_runtime::log::ROOM`] free bytes.
     pub content: Complete,
-    /// When the peer's command for this body was answered, in `clock::micros`.
-    pub begun: u64,
 }
 
 /// Something that was not taken.

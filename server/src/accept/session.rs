@@ -71,7 +71,6 @@ struct Body {
     incoming: Incoming,
     id: Id,
     accepted: Timestamp,
-    begun: u64,
     envelope_len: u32,
     received_len: u16,
 }
@@ -526,7 +525,6 @@ impl<I: Intake> Dialogue<'_, I> {
             incoming,
             id,
             accepted,
-            begun: clock::micros(),
             envelope_len: envelope_len as u32,
             received_len: received_len as u16,
         });
@@ -645,7 +643,6 @@ impl Body {
             meta,
             envelope,
             peer,
-            begun: self.begun,
             content: self.incoming.finish(log::ROOM, &meta.encode()),
         }
     }

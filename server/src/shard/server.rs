@@ -324,7 +324,7 @@ fn limit_connections(config: &mut Config, open_files: u64) {
     let most = u32::try_from(most).unwrap_or(u32::MAX).max(1);
     for listener in &mut config.listeners {
         if listener.max_connections > most {
-            tracing::warn!(
+            tracing::info!(
                 address = %listener.address,
                 wanted = listener.max_connections,
                 allowed = most,
