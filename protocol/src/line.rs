@@ -65,3 +65,51 @@ const _: () = assert!(
     COMMAND_LINE_LEN_MAX <= u16::MAX as usize,
     "how far a line was searched is kept in 16 bits"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn a_byte_is_searched_once() {
+        let mut looked = 0;
+        for (input, then) in [(&b"NOOP"[..], 4), (b"NOOP\r", 5), (b"NOOP\ra\n", 7)] {
+            let mut rest = input;
+            assert_eq!(take(&mut looked, &mut rest), Line::Incomplete);
+            assert_eq!((usize::from(looked), rest), (then, input));
+        }
+        let mut rest = &b"NOOP\ra\n\r\nRSET"[..];
+        assert_eq!(take(&mut looked, &mut rest), Line::Complete(b"NOOP\ra\n"));
+        assert_eq!((looked, rest), (0, &b"RSET"[..]));
+    }
+
+    #[test]
+    fn the_limit_is_exact() {
+        for (len, complete) in [(2046, true), (2047, false), (5000, false)] {
+            let mut line = vec![b'x'; len];
+            line.extend_from_slice(b"\r\n");
+            let found = take(&mut 0, &mut &line[..]);
+            assert_eq!(matches!(found, Line::Complete(_)), complete, "{len}");
+            assert_eq!(found == Line::TooLong, !complete, "{len}");
+        }
+        assert_eq!(take(&mut 0, &mut &[b'x'; 2047][..]), Line::Incomplete);
+        assert_eq!(take(&mut 0, &mut &[b'x'; 2048][..]), Line::TooLong);
+    }
+
+    #[test]
+    fn skipping_keeps_a_cr_that_may_end_a_line() {
+        for (input, found, left) in [
+            ("abc", false, ""),
+            ("abc\r", false, "\r"),
+            ("a\nb\rc", false, ""),
+            ("\r\r", false, "\r"),
+            ("\r\n", true, ""),
+            ("ab\r\r\ncd\r\n", true, "cd\r\n"),
+        ] {
+            let mut rest = input.as_bytes();
+            assert_eq!(skip(&mut rest), found, "{input:?}");
+            assert_eq!(rest, left.as_bytes(), "{input:?}");
+        }
+    }
+}
