@@ -58,15 +58,14 @@ impl Session<'_> {
         let whole = *input;
         match self.take_line(input) {
             Line::Incomplete => self.wait(now, self.config.timeouts.command),
+            _ if self.count_command() => self.close(&Reply::TOO_MANY_COMMANDS, out),
+            // The answer does not wait for the end, which may never come.
             Line::TooLong => {
                 self.begin_swallow(Swallow::Line);
-                self.swallow(now, input, out).unwrap_or(Event::NeedInput)
+                self.answer(Verb::Unknown, &Reply::LINE_TOO_LONG, out)
             }
             Line::Complete(line) => {
                 self.progress();
-                if self.count_command() {
-                    return self.close(&Reply::TOO_MANY_COMMANDS, out);
-                }
                 match parse::verb(line) {
                     // First comes the end of the transaction; the same line is then read again.
                     //= RFC 5321 section 4.1.4: EHLO in a session resets it as RSET does
@@ -303,7 +302,7 @@ impl Session<'_> {
         let more = match self.swallow {
             Swallow::Nothing => return None,
             Swallow::Answer => false,
-            Swallow::Line => return Some(self.swallow_line(now, input, out)),
+            Swallow::Line => return self.swallow_line(now, input, out),
             Swallow::Data => loop {
                 let before = input.len();
                 let step = self.take_dotted(input);
@@ -332,25 +331,23 @@ impl Session<'_> {
         Some(Event::Answered(verb, reply.code))
     }
 
+    /// The rest of a line that was answered when it became too long.
     fn swallow_line<'i>(
         &mut self,
         now: Instant,
         input: &mut &[u8],
         out: &mut Vec<u8>,
-    ) -> Event<'i> {
+    ) -> Option<Event<'i>> {
         let before = input.len();
         let ended = line::skip(input);
         if self.has_swallowed((before - input.len()) as u64) {
-            return self.close(&Reply::LINE_TOO_LONG, out);
+            return Some(self.close(&Reply::UNSWALLOWED, out));
         }
         if !ended {
-            return self.wait(now, self.config.timeouts.command);
+            return Some(self.wait(now, self.config.timeouts.command));
         }
         self.end_line();
-        if self.count_command() {
-            return self.close(&Reply::TOO_MANY_COMMANDS, out);
-        }
-        self.answer(Verb::Unknown, &Reply::LINE_TOO_LONG, out)
+        None
     }
 
     /// Too much was to be thrown away: the refusal is given while the peer still sends.
