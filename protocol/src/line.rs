@@ -11,6 +11,8 @@ pub(crate) enum Line<'i> {
     Incomplete,
     /// Too long to be understood; nothing was taken.
     TooLong,
+    /// It holds a LF without its CR, and will never be a command; nothing was taken.
+    BareLf,
     /// A line without its CRLF; it was taken.
     Complete(&'i [u8]),
 }
@@ -23,17 +25,15 @@ pub(crate) enum Line<'i> {
 pub(crate) fn take<'i>(looked: &mut u16, input: &mut &'i [u8]) -> Line<'i> {
     let whole = *input;
     let window = whole.get(..COMMAND_LINE_LEN_MAX).unwrap_or(whole);
-    let mut from = usize::from(*looked);
-    while let Some(lf) = memchr(b'\n', window.get(from..).unwrap_or_default()) {
-        let len = from + lf;
-        if let Some((line, rest)) = whole.split_at_checked(len + 1)
-            && let Some(line) = line.strip_suffix(b"\r\n")
-        {
-            *looked = 0;
-            *input = rest;
-            return Line::Complete(line);
-        }
-        from = len + 1;
+    let from = usize::from(*looked);
+    if let Some(lf) = memchr(b'\n', window.get(from..).unwrap_or_default()) {
+        *looked = 0;
+        let (line, rest) = whole.split_at_checked(from + lf + 1).unwrap_or_default();
+        let Some(line) = line.strip_suffix(b"\r\n") else {
+            return Line::BareLf;
+        };
+        *input = rest;
+        return Line::Complete(line);
     }
     if window.len() == COMMAND_LINE_LEN_MAX {
         *looked = 0;
@@ -74,14 +74,23 @@ mod tests {
     #[test]
     fn a_byte_is_searched_once() {
         let mut looked = 0;
-        for (input, then) in [(&b"NOOP"[..], 4), (b"NOOP\r", 5), (b"NOOP\ra\n", 7)] {
+        for (input, then) in [(&b"NOOP"[..], 4), (b"NOOP\r", 5), (b"NOOP\ra\r", 7)] {
             let mut rest = input;
             assert_eq!(take(&mut looked, &mut rest), Line::Incomplete);
             assert_eq!((usize::from(looked), rest), (then, input));
         }
-        let mut rest = &b"NOOP\ra\n\r\nRSET"[..];
-        assert_eq!(take(&mut looked, &mut rest), Line::Complete(b"NOOP\ra\n"));
+        let mut rest = &b"NOOP\ra\r\nRSET"[..];
+        assert_eq!(take(&mut looked, &mut rest), Line::Complete(b"NOOP\ra"));
         assert_eq!((looked, rest), (0, &b"RSET"[..]));
+    }
+
+    #[test]
+    fn a_bare_lf_ends_no_line() {
+        for input in ["\n", "NOOP\n", "NOOP\nRSET\r\n", "\r\r \n\r\n"] {
+            let mut rest = input.as_bytes();
+            assert_eq!(take(&mut 0, &mut rest), Line::BareLf, "{input:?}");
+            assert_eq!(rest, input.as_bytes());
+        }
     }
 
     #[test]

@@ -191,6 +191,8 @@ impl Reply<'static> {
     pub const BAD_LINE: Self = reply(500, 5, 2, "Syntax error");
     /// 500 5.5.2
     pub const LINE_TOO_LONG: Self = reply(500, 5, 2, "Line too long");
+    /// 500 5.5.2
+    pub const BARE_LF: Self = reply(500, 5, 2, "Lines end with CRLF");
     /// 501 5.5.4
     pub const BAD_ARGUMENT: Self = reply(501, 5, 4, "Syntax error in the arguments");
     /// 501 5.1.7

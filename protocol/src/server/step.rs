@@ -64,6 +64,11 @@ impl Session<'_> {
                 self.begin_swallow(Swallow::Line);
                 self.answer(Verb::Unknown, &Reply::LINE_TOO_LONG, out)
             }
+            //= RFC 5321 section 2.3.8: what stands behind a LF alone is the same line, not another command
+            Line::BareLf => {
+                self.begin_swallow(Swallow::Line);
+                self.answer(Verb::Unknown, &Reply::BARE_LF, out)
+            }
             Line::Complete(line) => {
                 self.progress();
                 match parse::verb(line) {
