@@ -95,11 +95,15 @@ impl Command {
                 messages,
                 shards,
                 data_dir,
-            } => demo::run(demo::Options {
-                messages,
-                shards: shards.map(usize::from),
-                data_dir,
-            }),
+            } => {
+                // Its own lines say what there is to say, unless something is wrong.
+                log_to_stderr("error");
+                demo::run(demo::Options {
+                    messages,
+                    shards: shards.map(usize::from),
+                    data_dir,
+                })
+            }
         }
     }
 }
@@ -112,7 +116,7 @@ fn with_config(path: Option<&Path>, then: fn(Config) -> ExitCode) -> ExitCode {
 }
 
 fn serve(config: Config) -> ExitCode {
-    log_to_stderr();
+    log_to_stderr("info");
     match shard::serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(error, ExitCode::FAILURE),
@@ -147,10 +151,10 @@ fn complain(what: impl Display, code: ExitCode) -> ExitCode {
     code
 }
 
-/// What an operator should know, at `info` unless `RUST_LOG` says otherwise.
-fn log_to_stderr() {
+/// What an operator should know, at `level` unless `RUST_LOG` says otherwise.
+fn log_to_stderr(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     // Fails only if a program that embeds this one has set up its own.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -9,4 +9,5 @@ mod row;
 mod socket;
 
 pub use client::{QueueError, queue};
+pub(crate) use offline::each_recipient;
 pub use socket::Listener;

@@ -53,6 +53,19 @@ pub(super) fn each(
     read.map_err(|error| QueueError(error.to_string()))?
 }
 
+/// Calls `each` for every recipient that waits in the spool of a stopped server.
+pub(crate) fn each_recipient(
+    config: &Config,
+    each_one: &mut dyn FnMut(&str),
+) -> Result<(), QueueError> {
+    each(config, &mut |row| {
+        row.recipients
+            .iter()
+            .for_each(|recipient| each_one(recipient));
+        Ok(())
+    })
+}
+
 async fn records(
     config: &Config,
     logs: &[u16],
