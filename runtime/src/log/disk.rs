@@ -9,9 +9,19 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use glommio::GlommioError;
 use glommio::io::{DmaFile, OpenOptions};
+use rustix::io::Errno;
 
 use crate::buffer::{ALIGNMENT, Chunk};
+
+/// The system's own error: glommio wraps it in words, and the number is lost on the way.
+fn plain(error: GlommioError<()>) -> io::Error {
+    match error.raw_os_error() {
+        Some(errno) => io::Error::from_raw_os_error(errno),
+        None => error.into(),
+    }
+}
 
 /// An open file, read and written past the page cache.
 #[derive(Debug)]
@@ -22,11 +32,16 @@ pub(super) struct File {
 impl File {
     pub(super) async fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).dma_open(path).await?;
+        let file = options
+            .read(true)
+            .write(true)
+            .dma_open(path)
+            .await
+            .map_err(plain)?;
         Ok(Self { file })
     }
 
-    /// Makes a file that must not exist, with one block of zeros.
+    /// Makes a file anew, with one block of zeros.
     pub(super) async fn create(path: &Path) -> io::Result<Self> {
         // The block has to be on disk before glommio opens the file: it tries at the first one whether the
         // device can be polled by reading from it, takes the empty answer of an empty file for a yes, and
@@ -35,7 +50,12 @@ impl File {
         let new = path.to_path_buf();
         blocking(move || {
             let mut options = std::fs::OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(new)?;
+            let mut file = options
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(new)?;
             file.write_all(&[0; ALIGNMENT])?;
             file.sync_all()
         })
@@ -44,24 +64,15 @@ impl File {
     }
 
     pub(super) async fn len(&self) -> io::Result<u64> {
-        Ok(self.file.file_size().await?)
+        self.file.file_size().await.map_err(plain)
     }
 
     /// Asks for the space of `len` bytes, in one piece if possible.
     pub(super) async fn reserve(&self, len: u64) -> io::Result<()> {
-        match self
-            .file
-            .pre_allocate(len, false)
-            .await
-            .map_err(io::Error::from)
-        {
+        match self.file.pre_allocate(len, false).await {
             // Some file systems cannot; writing the zeros gets the space all the same.
-            Err(error)
-                if error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()) =>
-            {
-                Ok(())
-            }
-            result => result,
+            Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => Ok(()),
+            result => result.map_err(plain),
         }
     }
 
@@ -70,24 +81,26 @@ impl File {
         faults::meet(faults::Call::Write).await?;
         let buffer = chunk.buffer().clone();
         let len = buffer.len();
-        match self.file.write_rc_at(buffer, offset).await? {
+        match self.file.write_rc_at(buffer, offset).await.map_err(plain)? {
             written if written == len => Ok(()),
-            _ => Err(io::Error::from_raw_os_error(
-                rustix::io::Errno::NOSPC.raw_os_error(),
-            )),
+            // In a file that was written in full before, a short write is the device's failure.
+            _ => Err(Errno::IO.into()),
         }
     }
 
     /// Reads whole blocks; fewer only at the file's end.
     pub(super) async fn read(&self, offset: u64, len: usize) -> io::Result<Chunk> {
-        Ok(Chunk::from_read(
-            self.file.read_at_aligned(offset, len).await?,
-        ))
+        let read = self
+            .file
+            .read_at_aligned(offset, len)
+            .await
+            .map_err(plain)?;
+        Ok(Chunk::from_read(read))
     }
 
     pub(super) async fn sync(&self) -> io::Result<()> {
         faults::meet(faults::Call::Sync).await?;
-        Ok(self.file.fdatasync().await?)
+        self.file.fdatasync().await.map_err(plain)
     }
 }
 

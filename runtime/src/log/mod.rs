@@ -166,17 +166,17 @@ pub struct Message {
 }
 
 impl Message {
-    /// A payload of `len` bytes that starts at [`ROOM`] in `first` and goes on in `further`.
+    /// A payload of `len` bytes that starts at [`ROOM`] in `first` and goes on in `further`. Chunks that
+    /// it does not reach are given back.
     ///
     /// # Panics
-    /// If the chunks do not hold exactly such a payload.
-    pub fn new(first: ChunkMut, further: Vec<ChunkMut>, len: usize) -> Self {
-        let full: usize = further.iter().map(ChunkMut::capacity).sum::<usize>() + first.capacity();
-        let last = further.last().unwrap_or(&first).capacity();
-        assert!(
-            ROOM + len <= full && ROOM + len > full - last,
-            "{len} bytes in chunks of {full}"
-        );
+    /// If the chunks are too short for it.
+    pub fn new(first: ChunkMut, mut further: Vec<ChunkMut>, len: usize) -> Self {
+        let mut full = further.iter().map(ChunkMut::capacity).sum::<usize>() + first.capacity();
+        assert!(ROOM + len <= full, "{len} bytes in chunks of {full}");
+        while let Some(last) = further.pop_if(|last| ROOM + len <= full - last.capacity()) {
+            full -= last.capacity();
+        }
         Self {
             first,
             further,
