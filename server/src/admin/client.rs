@@ -14,6 +14,11 @@ use std::time::Duration;
 /// How long the server may take for the next line.
 const SERVER_WAIT: Duration = Duration::from_secs(60);
 
+/// How long a server that starts may take to open its socket, in microseconds.
+const START_WAIT_MICROS: u64 = 10_000_000;
+/// How often to look whether it has.
+const START_PAUSE: Duration = Duration::from_millis(20);
+
 /// Why the queue cannot be listed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -35,14 +40,28 @@ enum Line {
 /// When neither is possible, or `out` cannot be written.
 pub fn queue(config: &Config, out: &mut dyn Write) -> Result<(), QueueError> {
     let path = path(&config.data_dir);
-    let result = match UnixStream::connect(&path) {
-        Ok(server) => ask(server, out)?,
-        Err(error) if is_nobody(&error) => {
-            let mut listing = Listing::new(out);
-            offline::each(config, &mut |row| listing.row(row))?;
-            listing.end()
+    let until = clock::after(START_WAIT_MICROS);
+    let result = loop {
+        match UnixStream::connect(&path) {
+            Ok(server) => break ask(server, out)?,
+            Err(error) if is_nobody(&error) => {}
+            Err(error) => return Err(QueueError(format!("{}: {error}", path.display()))),
         }
-        Err(error) => return Err(QueueError(format!("{}: {error}", path.display()))),
+        match offline::lock_spool(config)? {
+            Some(lock) => {
+                let mut listing = Listing::new(out);
+                offline::each(config, &lock, &mut |row| listing.row(row))?;
+                break listing.end();
+            }
+            // A server that starts has its lock first and its socket later.
+            None if clock::micros() < until => std::thread::sleep(START_PAUSE),
+            None => {
+                return Err(QueueError(format!(
+                    "the server on {} has not finished its start; try again later",
+                    config.data_dir.display()
+                )));
+            }
+        }
     };
     match result {
         // Whoever reads may have had enough, as `head` has.

@@ -8,27 +8,33 @@ use super::client::QueueError;
 use super::row::Row;
 use crate::config::Config;
 use crate::message::{Id, PayloadView};
-use crate::shard::{Listed, lock, log_options, logs_in};
+use crate::shard::{Listed, log_options, logs_in, try_lock};
 use crate::spool::entry::{self, Kind, message_payload};
 use crate::spool::recover::{Fold, Live, Place, Recovered};
 use mailrail_runtime::log::{RecordView, survey};
 use mailrail_runtime::shard::run_one;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 
-/// Calls `each` for every row of the queue, until it fails.
-pub(super) fn each(
-    config: &Config,
-    each: &mut dyn FnMut(&Row) -> io::Result<()>,
-) -> Result<(), QueueError> {
-    let spool_dir = config.data_dir.join("spool");
-    if !spool_dir.exists() {
+/// The lock of the spool; `None`: a server has it.
+pub(super) fn lock_spool(config: &Config) -> Result<Option<File>, QueueError> {
+    if !config.data_dir.join("spool").exists() {
         return Err(QueueError(format!(
             "{}: there is no spool here",
             config.data_dir.display()
         )));
     }
-    let _lock = lock(&config.data_dir).map_err(|error| QueueError(error.to_string()))?;
+    try_lock(&config.data_dir).map_err(|error| QueueError(error.to_string()))
+}
+
+/// Calls `each` for every row of the queue, until it fails. Under the lock of the spool.
+pub(super) fn each(
+    config: &Config,
+    _lock: &File,
+    each: &mut dyn FnMut(&Row) -> io::Result<()>,
+) -> Result<(), QueueError> {
+    let spool_dir = config.data_dir.join("spool");
     let logs = logs_in(&spool_dir).map_err(|error| QueueError(error.to_string()))?;
     let read = run_one(async {
         let mut fold = Fold::new();

@@ -13,6 +13,6 @@ mod world;
 pub use homes::{Away, Return};
 pub use letters::{Letter, Listed, Page};
 pub use server::{ServeError, Server, serve};
-pub(crate) use server::{lock, logs_in, page};
+pub(crate) use server::{logs_in, page, try_lock};
 pub(crate) use start::log_options;
 pub use world::Counts;

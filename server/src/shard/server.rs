@@ -263,24 +263,30 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
 }
 
 /// One server a data directory.
-pub(crate) fn lock(data_dir: &Path) -> Result<File, ServeError> {
+fn lock(data_dir: &Path) -> Result<File, ServeError> {
+    try_lock(data_dir)?.ok_or_else(|| {
+        ServeError(format!(
+            "another server uses {} (its lock is held)",
+            data_dir.display()
+        ))
+    })
+}
+
+/// The lock of a data directory; `None`: somebody has it.
+pub(crate) fn try_lock(data_dir: &Path) -> Result<Option<File>, ServeError> {
     let path = data_dir.join("lock");
+    let fail = |error: std::io::Error| ServeError(format!("{}: {error}", path.display()));
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
-        .map_err(|error| ServeError(format!("{}: {error}", path.display())))?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-        ServeError(match error {
-            rustix::io::Errno::WOULDBLOCK => format!(
-                "another server uses {} (its lock is held)",
-                data_dir.display()
-            ),
-            error => format!("{}: {error}", path.display()),
-        })
-    })?;
-    Ok(file)
+        .map_err(fail)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(fail(error.into())),
+    }
 }
 
 /// The numbers of the logs that are there.
