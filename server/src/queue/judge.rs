@@ -50,12 +50,17 @@ impl Case<'_> {
             deferred,
             ..self.nothing(Cause::Attempt)
         };
+        let over = self.entry.attempt().saturating_add(1);
         if left == 0 {
-            verdict
+            Verdict {
+                attempt: over,
+                ..verdict
+            }
         } else if self.now >= self.message.expires {
             Verdict {
                 expired: left,
                 deferred: 0,
+                attempt: over,
                 ..verdict
             }
         } else if untried != 0 {

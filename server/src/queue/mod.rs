@@ -228,6 +228,11 @@ impl Verdict {
         self.open != 0 && (self.deferred != 0 || self.batch == 0)
     }
 
+    /// Attempts so far with this one, also when it goes on with the next batch.
+    pub fn attempt_count(&self) -> u16 {
+        self.attempt.saturating_add(u16::from(self.batch != 0))
+    }
+
     /// Recipients the sender has to hear about.
     pub fn bounced(&self) -> u128 {
         self.failed | self.expired

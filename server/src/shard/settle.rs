@@ -486,7 +486,7 @@ impl<'c> About<'c> {
                 name: host,
                 address: peer.ip(),
             }),
-            attempt_count: case.verdict.attempt,
+            attempt_count: case.verdict.attempt_count(),
             durability: view.map_or(Durability::Fsync, |view| view.meta.durability),
         }
     }
