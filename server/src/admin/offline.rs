@@ -64,7 +64,9 @@ pub(crate) fn each_recipient(
     config: &Config,
     each_one: &mut dyn FnMut(&str),
 ) -> Result<(), QueueError> {
-    each(config, &mut |row| {
+    let lock = lock_spool(config)?
+        .ok_or_else(|| QueueError(format!("a server uses {}", config.data_dir.display())))?;
+    each(config, &lock, &mut |row| {
         row.recipients
             .iter()
             .for_each(|recipient| each_one(recipient));
