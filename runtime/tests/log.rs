@@ -8,7 +8,7 @@ use std::rc::Rc;
 use mailrail_runtime::buffer::{ChunkMut, ChunkSize, held_bytes};
 use mailrail_runtime::log::{
     AppendError, Durability, HEAD_LEN_MAX, Label, Log, Message, Options, Position, ROOM, ReadError,
-    Record, Report, Urgency,
+    Record, Report,
 };
 use mailrail_runtime::shard;
 
@@ -257,10 +257,8 @@ fn each_durability_gets_its_word() {
         let (log, _, _) = open(small(path)).await;
         for durability in [Durability::Memory, Durability::Write, Durability::Fsync] {
             let label = Label {
-                kind: 1,
-                id: 1,
-                urgency: Urgency::Now,
                 durability,
+                ..Label::now(1, 1)
             };
             let appended = log.append_copied(label, &[b"hello"]).unwrap();
             log.committed(appended.ticket).await.unwrap();
@@ -407,7 +405,9 @@ fn without_space_for_a_segment_the_log_is_full_until_one_is_freed() {
         assert_eq!(error, AppendError::Full);
         assert!(!log.available());
         // What settles and frees still has the rest.
-        let note = log.append_copied(Label::now(2, 1), &[b"settled"]).unwrap();
+        let note = log
+            .append_copied(Label::upkeep(2, 1), &[b"settled"])
+            .unwrap();
         log.committed(note.ticket).await.unwrap();
         assert!(log.free_oldest().is_some(), "{:?}", log.segments());
         while !log.available() {

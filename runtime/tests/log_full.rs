@@ -98,7 +98,7 @@ fn a_full_disk_refuses_new_content_loses_nothing_and_recovers_by_itself() {
         assert!(!log.available());
         // What settles still goes in, and what is freed comes back.
         let note = log
-            .append_copied(Label::now(2, 1000), &[b"settled"])
+            .append_copied(Label::upkeep(2, 1000), &[b"settled"])
             .unwrap();
         log.committed(note.ticket).await.unwrap();
         let oldest = log.segments().oldest;
@@ -117,7 +117,7 @@ fn a_full_disk_refuses_new_content_loses_nothing_and_recovers_by_itself() {
         assert!(found.contains(&1000), "the note is there");
         assert!(!log.available());
         assert_eq!(append(&log, 2000).await, Err(AppendError::Full));
-        let refused = log.append_copied(Label::now(2, 2000), &[b"settled"]);
+        let refused = log.append_copied(Label::upkeep(2, 2000), &[b"settled"]);
         assert_eq!(refused.unwrap_err(), AppendError::Full);
         // Content that is done with is all that can make room.
         log.free_oldest().unwrap();

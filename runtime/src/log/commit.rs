@@ -78,7 +78,6 @@ impl Inner {
         message: Message,
     ) -> Result<Stored, AppendError> {
         let len = message.len;
-        self.state.borrow().room_for_content(len, &self.options)?;
         if len > self.options.copy_max as usize {
             return self.append_direct(label, message);
         }
@@ -99,13 +98,11 @@ impl Inner {
         parts: impl Iterator<Item = &'p [u8]>,
         len: usize,
     ) -> Result<Appended, AppendError> {
+        state.admit(label, len, &self.options)?;
         let fits = state
             .filling
             .as_ref()
             .is_some_and(|filling| filling.batch.fits(len, filling.memory.capacity()));
-        if state.closed {
-            return Err(AppendError::Closed);
-        }
         if !fits {
             self.begin_filling(state, Batch::len_of_one(len))?;
         }
@@ -163,6 +160,7 @@ impl Inner {
     fn append_direct(&self, label: Label, mut message: Message) -> Result<Stored, AppendError> {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
+        state.admit(label, message.len, &self.options)?;
         let need = Batch::len_of_one(message.len);
         state.room(need, self.options.segment_len)?;
         state.close_filling();
@@ -219,7 +217,8 @@ impl Inner {
     /// Waits for room for a payload of `len` bytes.
     pub(super) async fn room(&self, len: usize) -> Result<(), AppendError> {
         loop {
-            let room = self.state.borrow().room_for_content(len, &self.options);
+            let need = Batch::len_of_one(len);
+            let room = self.state.borrow().room(need, self.options.segment_len);
             match room {
                 Err(AppendError::Preparing) => self.changed.notified().await,
                 result => return result,

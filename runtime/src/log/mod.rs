@@ -61,7 +61,7 @@ pub struct Options {
     pub lazy_commit_ms: u64,
     /// Free bytes of the file system that are never used up by new segments.
     pub min_free_space: u64,
-    /// Bytes of the last segment kept for `append_copied` while no further segment can be made.
+    /// Bytes of the last segment kept for [`Label::upkeep`] while no further segment can be made.
     pub reserve_len: u32,
     /// Batches written and synced at the same time.
     pub in_flight_max: usize,
@@ -83,7 +83,7 @@ impl Options {
             copy_max: 32 << 10,
             lazy_commit_ms: 20,
             min_free_space: 64 << 20,
-            reserve_len: 1 << 20,
+            reserve_len: 8 << 20,
             in_flight_max: 2,
             seed: u64::from_le_bytes(seed),
         }
@@ -132,26 +132,39 @@ pub struct Label {
     pub urgency: Urgency,
     /// What the commit promises.
     pub durability: Durability,
+    /// Whether it settles or frees what is there, and so may use the room that is kept for that while the
+    /// disk is full.
+    pub upkeep: bool,
 }
 
 impl Label {
-    /// A record somebody waits for, made durable by fsync.
+    /// New content somebody waits for, made durable by fsync.
     pub const fn now(kind: u8, id: u64) -> Self {
         Self {
             kind,
             id,
             urgency: Urgency::Now,
             durability: Durability::Fsync,
+            upkeep: false,
         }
     }
 
-    /// A record that rides along with the next commit.
+    /// As [`Label::now`], for what frees room: content moved on from the oldest segment.
+    pub const fn upkeep(kind: u8, id: u64) -> Self {
+        Self {
+            upkeep: true,
+            ..Self::now(kind, id)
+        }
+    }
+
+    /// A note about content: it rides along with the next commit.
     pub const fn lazy(kind: u8, id: u64) -> Self {
         Self {
             kind,
             id,
             urgency: Urgency::Lazy,
             durability: Durability::Fsync,
+            upkeep: true,
         }
     }
 }
@@ -522,14 +535,14 @@ impl Log {
     /// Takes a record that lies in chunks; long ones are written from there.
     ///
     /// # Errors
-    /// If there is no room, see [`AppendError`]; await [`Log::room`] before, and the only error left is a
-    /// full disk.
+    /// If there is no room, see [`AppendError`].
     pub fn append_chunks(&self, label: Label, message: Message) -> Result<Stored, AppendError> {
         self.inner.append_chunks(label, message)
     }
 
     /// Waits until a payload of `len` bytes has room: at once but for rare moments. An append of that
-    /// length right after it (no await between) is not told [`AppendError::Preparing`].
+    /// length right after it (no await between) is not told [`AppendError::Preparing`]; only new content
+    /// may be told that the disk is full, when what is left is kept for upkeep.
     ///
     /// # Errors
     /// If the disk is full, the payload too long, or the log closed.

@@ -14,7 +14,7 @@ use std::task::{Poll, Waker};
 use super::batch::Batch;
 use super::record::BLOCK_LEN;
 use super::segment::Segment;
-use super::{AppendError, CommitError, Durability, Options, Stats};
+use super::{AppendError, CommitError, Durability, Label, Options, Stats};
 use crate::buffer::{Chunk, ChunkMut};
 
 /// What is known of a batch.
@@ -229,20 +229,23 @@ impl State {
         }
     }
 
-    /// The same for a payload of content: while no next segment can be made, the rest of this one is kept
-    /// for what settles and frees.
-    pub(super) fn room_for_content(
+    /// Whether a record may come in at all: while no next segment can be made, the rest of this one is
+    /// kept for upkeep.
+    pub(super) fn admit(
         &self,
+        label: Label,
         len: usize,
         options: &Options,
     ) -> Result<(), AppendError> {
-        let len = Batch::len_of_one(len);
-        self.room(len, options.segment_len)?;
-        let kept = len + options.reserve_len as usize;
-        if self.full && self.prepared.is_none() && self.left_behind_filling() < kept {
-            return Err(AppendError::Full);
+        let kept = Batch::len_of_one(len) + options.reserve_len as usize;
+        let scarce = self.full && self.prepared.is_none();
+        if self.closed {
+            Err(AppendError::Closed)
+        } else if scarce && !label.upkeep && self.left_behind_filling() < kept {
+            Err(AppendError::Full)
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Completes the batch being filled.

@@ -182,7 +182,7 @@ impl Spool {
         let mut front = Vec::new();
         Moved::encode_front(states, &mut front);
         let parts = std::iter::once(front.as_slice()).chain(message.iter().copied());
-        let label = Label::now(Kind::Moved.number(), id.to_bits());
+        let label = Label::upkeep(Kind::Moved.number(), id.to_bits());
         owned.log.append_chunks(label, in_one_chunk(parts))
     }
 
