@@ -59,7 +59,7 @@ pub(super) fn each(
     read.map_err(|error| QueueError(error.to_string()))?
 }
 
-/// Calls `each` for every recipient that waits in the spool of a stopped server.
+/// Calls `each_one` for every recipient that waits in the spool of a stopped server.
 pub(crate) fn each_recipient(
     config: &Config,
     each_one: &mut dyn FnMut(&str),

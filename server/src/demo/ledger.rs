@@ -56,6 +56,8 @@ pub(super) struct Totals {
     pub(super) duplicates: u64,
     /// Copies that were not what was sent.
     pub(super) altered: u64,
+    /// Bounces of messages that no sink had refused.
+    pub(super) undue: u64,
     /// Attempts that a sink put off.
     pub(super) deferred: u64,
     /// Refused for good at submission.
@@ -78,6 +80,7 @@ pub(super) struct Ledger {
     progress: Progress,
     duplicates: u64,
     altered: u64,
+    undue: u64,
     refused: u64,
     in_doubt: u64,
     last_refusal: Option<String>,
@@ -105,6 +108,7 @@ impl Ledger {
             progress: Progress::default(),
             duplicates: 0,
             altered: 0,
+            undue: 0,
             refused: 0,
             in_doubt: 0,
             last_refusal: None,
@@ -207,11 +211,12 @@ impl Ledger {
         self.mark(number, SEEN);
     }
 
-    /// A bounce for it came to its sender.
-    pub(super) fn returned(&mut self, number: u64) {
+    /// A bounce for it came to its sender; it `is_due` if the message could not be delivered.
+    pub(super) fn returned(&mut self, number: u64, is_due: bool) {
         let Some(marks) = self.marks.get(number as usize).copied() else {
             return;
         };
+        self.undue += u64::from(!is_due);
         if marks & RETURNED != 0 {
             self.duplicates += 1;
             return;
@@ -277,6 +282,7 @@ impl Ledger {
         let mut totals = Totals {
             duplicates: self.duplicates,
             altered: self.altered,
+            undue: self.undue,
             deferred: self.progress.deferred,
             refused: self.refused,
             in_doubt: self.in_doubt,
@@ -323,7 +329,7 @@ mod tests {
     fn what_nobody_has_is_lost() {
         let mut ledger = of_four();
         ledger.seen(0, true, 100);
-        ledger.returned(1);
+        ledger.returned(1, true);
         assert!(!ledger.is_settled());
         let totals = ledger.totals(|number| number == 3);
         let expected = Totals {
@@ -343,13 +349,13 @@ mod tests {
         ledger.seen(0, true, 100);
         ledger.seen(0, true, 101);
         ledger.seen(1, true, 102);
-        ledger.returned(1);
-        ledger.returned(2);
-        ledger.returned(2);
+        ledger.returned(1, false);
+        ledger.returned(2, true);
+        ledger.returned(2, true);
         assert!(!ledger.is_settled());
         let totals = ledger.totals(|_| false);
         assert_eq!((totals.delivered, totals.bounced, totals.lost), (2, 1, 1));
-        assert_eq!(totals.duplicates, 3);
+        assert_eq!((totals.duplicates, totals.undue), (3, 1));
     }
 
     #[test]
@@ -407,7 +413,7 @@ mod tests {
         assert!(!ledger.is_settled());
         assert_eq!(ledger.take(50), Some(1));
         ledger.acknowledged(1, 60);
-        ledger.returned(1);
+        ledger.returned(1, true);
         ledger.refused(0, "550 no".into());
         ledger.doubted(2);
         assert!(ledger.is_settled());

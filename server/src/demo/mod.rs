@@ -98,7 +98,7 @@ fn demonstrate(options: &Options) -> Result<bool, String> {
     };
     let address = config.listeners[0].address;
     say(format_args!(
-        "mailrail demo: {} messages to {address}, {} shards, data in {}\n",
+        "mailrail demo: messages: {}, server: {address}, shards: {}, data in {}\n",
         options.messages,
         config.shards,
         directory.path.display(),
@@ -303,8 +303,8 @@ fn report(options: &Options, end: End, ledger: &Ledger, totals: &Totals, counts:
         ));
     }
     say(format_args!("{out}\n{}\n", table::last_line(totals)));
-    let is_complete = end != End::Settled || totals.accepted == options.messages;
-    totals.lost == 0 && totals.altered == 0 && is_complete
+    let is_complete = end == End::Interrupted || totals.accepted == options.messages;
+    totals.lost == 0 && totals.altered == 0 && totals.undue == 0 && is_complete
 }
 
 fn say(what: std::fmt::Arguments<'_>) {

@@ -31,6 +31,16 @@ pub(super) enum Manner {
     Home,
 }
 
+impl Manner {
+    /// Whether mail can only come back.
+    pub(super) const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::RefuseRecipient | Self::RefuseContent | Self::Nowhere
+        )
+    }
+}
+
 /// A domain.
 #[derive(Debug)]
 pub(super) struct Place {

@@ -2,7 +2,7 @@
 //! and tells the ledger what it has taken.
 
 use super::ends::World;
-use super::messages::Message;
+use super::messages::{self, Message};
 use super::places::{self, Manner};
 use mailrail_protocol::address::ForwardPath;
 use mailrail_protocol::reply::{Class, Code, Reply, Status};
@@ -159,12 +159,14 @@ impl Transaction {
         let Some(number) = world.run.number_of(&self.content) else {
             return &Reply::QUEUED;
         };
+        let destination = messages::destination(number);
         if manner == Manner::Home {
-            world.note(|ledger| ledger.returned(number));
+            let is_due = destination.manner.is_refusal();
+            world.note(|ledger| ledger.returned(number, is_due));
             return &Reply::QUEUED;
         }
         let is_intact = addressed == Some(number)
-            && super::messages::destination(number).domain == self.domain
+            && destination.domain == self.domain
             && world
                 .run
                 .is_intact(number, &self.content, &mut self.scratch);

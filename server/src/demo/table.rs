@@ -38,6 +38,7 @@ pub(super) fn table(ledger: &Ledger, totals: &Totals, counts: &Counts) -> String
     row(&mut out, "lost", totals.lost, "");
     row(&mut out, "duplicates", totals.duplicates, "");
     row(&mut out, "altered on the way", totals.altered, "");
+    row(&mut out, "bounced without a refusal", totals.undue, "");
     row(&mut out, "deferred by a sink at first", totals.deferred, "");
     if totals.refused > 0 {
         row(&mut out, "refused at submission", totals.refused, "");
@@ -205,6 +206,7 @@ waiting                                      0
 lost                                         1
 duplicates                                   0
 altered on the way                           0
+bounced without a refusal                    0
 deferred by a sink at first                  0
 
                                            p50         p99
