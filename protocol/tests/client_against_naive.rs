@@ -20,7 +20,7 @@ enum Expect {
     Chunk(usize),
 }
 
-/// Random verdicts; apart from that, RFC 5321 to the letter, and no leniency at all.
+/// Random verdicts; apart from that, the standard to the letter, and no leniency at all.
 struct Peer {
     dice: u64,
     /// One in so many verdicts is a refusal.

@@ -281,8 +281,7 @@ fn nothing_is_left_to_be_written() {
     none("work that was forgotten", &found);
 }
 
-/// Every `RFC n` in a comment is followed by a section, unless it is part of a list of numbers
-/// in running text of a document; in sources there is always a line that obeys it.
+/// An RFC that a comment names is named with its section: the next reader has to find the words.
 #[test]
 fn a_citation_names_its_section() {
     let mut found = Vec::new();
@@ -299,7 +298,7 @@ fn a_citation_names_its_section() {
     none("citations without a section", &found);
 }
 
-/// What follows each `RFC 1234`.
+/// What follows each citation's number.
 fn citations(comment: &str) -> impl Iterator<Item = &str> {
     comment.match_indices("RFC ").filter_map(|(at, word)| {
         let rest = &comment[at + word.len()..];

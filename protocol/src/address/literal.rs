@@ -1,5 +1,5 @@
-//! Address literals: what stands between the brackets of `user@[192.0.2.1]`, RFC 5321 section
-//! 4.1.3.
+//! Address literals: what stands between the brackets of `user@[192.0.2.1]`,
+//! RFC 5321 section 4.1.3.
 
 use crate::ascii::{self, DCONTENT, LET_DIG};
 use crate::limits::DOMAIN_LEN_MAX;

@@ -8,23 +8,23 @@ pub mod parse;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u8)]
 pub enum Extension {
-    /// RFC 2920
+    /// RFC 2920 section 2
     Pipelining,
-    /// RFC 1870
+    /// RFC 1870 section 3
     Size,
-    /// RFC 6152
+    /// RFC 6152 section 2
     EightBitMime,
-    /// RFC 2034
+    /// RFC 2034 section 3
     EnhancedStatusCodes,
-    /// RFC 3030
+    /// RFC 3030 section 2
     Chunking,
-    /// RFC 6531
+    /// RFC 6531 section 3.1
     SmtpUtf8,
-    /// RFC 3207
+    /// RFC 3207 section 2
     StartTls,
-    /// RFC 3461
+    /// RFC 3461 section 2
     Dsn,
-    /// RFC 4954; which mechanisms it has is not kept here.
+    /// RFC 4954 section 3; which mechanisms it has is not kept here.
     Auth,
 }
 

@@ -1,4 +1,4 @@
-//! Enhanced status codes, RFC 3463: the three numbers that say why.
+//! Enhanced status codes, RFC 3463 section 2: the three numbers that say why.
 
 use super::Code;
 use core::fmt;

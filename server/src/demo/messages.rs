@@ -1,5 +1,5 @@
-//! Made-up messages of RFC 5322: number and run give the same octets every time, so that whoever
-//! receives one can tell whether it is whole. Pure.
+//! Made-up messages of the form of RFC 5322 section 3.5: number and run give the same octets every
+//! time, so that whoever receives one can tell whether it is whole. Pure.
 
 use super::places::{self, HOME, Place};
 use crate::message::Timestamp;

@@ -9,7 +9,7 @@ pub struct Timestamp(u64);
 /// 9999-12-31 23:59:59.999: what comes later is written as this, so that a year always has four digits.
 const WRITTEN_MAX: u64 = 253_402_300_799_999;
 
-/// Length of a date as RFC 5322 writes it.
+/// Length of a date as RFC 5322 section 3.3 writes it.
 pub const DATE_LEN: usize = 31;
 
 impl Timestamp {
