@@ -34,6 +34,8 @@ use std::time::Duration;
 const SHOW_INTERVAL: Duration = Duration::from_millis(200);
 /// When nothing has happened for so long, nothing will.
 const STALL_MICROS: u64 = 30_000_000;
+/// After so long the server is asked whether it has anything left.
+const QUIET_MICROS: u64 = 3_000_000;
 /// The longest a run may take: so much,
 const RUN_MICROS_MAX: u64 = 60_000_000;
 /// and so much more for each message: a tenth of the pace of a slow machine is still waited for.
@@ -63,6 +65,8 @@ pub struct Options {
 enum End {
     Settled,
     Interrupted,
+    /// All was accepted, nothing waits, and yet not everything has come out.
+    Emptied,
     Stalled,
     TooLong,
 }
@@ -104,7 +108,7 @@ fn demonstrate(options: &Options) -> Result<bool, String> {
         directory.path.display(),
     ));
     ends.begin(address)?;
-    let end = watch(&ends, &is_interrupted, options.messages)?;
+    let end = watch(&ends, &server, &is_interrupted, options.messages)?;
     ends.close()?;
     let counts = server.counts();
     let stopped = server.stop();
@@ -210,7 +214,12 @@ fn free_address() -> io::Result<SocketAddr> {
 }
 
 /// Waits for the end, and shows how far it is.
-fn watch(ends: &Ends, is_interrupted: &AtomicBool, message_count: u64) -> Result<End, String> {
+fn watch(
+    ends: &Ends,
+    server: &Server,
+    is_interrupted: &AtomicBool,
+    message_count: u64,
+) -> Result<End, String> {
     let begun = clock::micros();
     let run_micros = message_count
         .saturating_mul(MESSAGE_MICROS_MAX)
@@ -227,10 +236,16 @@ fn watch(ends: &Ends, is_interrupted: &AtomicBool, message_count: u64) -> Result
         let progress = ends.progress()?;
         let now = clock::micros();
         line.show(&progress, now);
+        let quiet = now - last_change;
         if progress != last {
             (last, last_change) = (progress, now);
-        } else if now - last_change > STALL_MICROS {
+        } else if quiet > STALL_MICROS {
             return Ok(End::Stalled);
+        } else if quiet > QUIET_MICROS
+            && progress.accepted == message_count
+            && server.counts().waiting == 0
+        {
+            return Ok(End::Emptied);
         }
         if now - begun > run_micros {
             return Ok(End::TooLong);
@@ -293,6 +308,7 @@ fn report(options: &Options, end: End, ledger: &Ledger, totals: &Totals, counts:
     match end {
         End::Settled => {}
         End::Interrupted => out.push_str("interrupted\n\n"),
+        End::Emptied => out.push_str("the queue is empty, but not everything has come out\n\n"),
         End::Stalled => out.push_str("ended early: nothing has happened for 30 s\n\n"),
         End::TooLong => out.push_str("ended early: it took too long\n\n"),
     }
