@@ -1,7 +1,6 @@
 //! What a shard is told from outside: by the main thread, and by those who ask questions.
 
 use super::homes::{Away, Return};
-use super::intake::now;
 use super::world::{Counts, World};
 use crate::config::Config;
 use crate::message::{Id, Timestamp};
@@ -178,6 +177,6 @@ impl World {
         }
         self.journal.borrow_mut().flush();
         self.spool.close().await;
-        tracing::debug!(shard = self.index, at = now().unix_millis(), "stopped");
+        tracing::debug!(shard = self.index, counts = ?self.count(), log = ?self.spool.head().stats(), "stopped");
     }
 }
