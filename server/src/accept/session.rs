@@ -99,7 +99,7 @@ fn recycle(transaction: &mut Option<Box<Transaction>>) {
 }
 
 fn now() -> Instant {
-    Instant::from_micros(clock::micros())
+    Instant::from_micros(clock::coarse_micros())
 }
 
 /// Speaks with one peer until either side ends it.
@@ -176,7 +176,7 @@ enum Waited {
 impl<F: Future<Output = ()>> Connection<'_, F> {
     async fn flush(&mut self) -> io::Result<()> {
         if !self.out.is_empty() {
-            let deadline = clock::after(WRITE_MICROS_MAX);
+            let deadline = clock::coarse_after(WRITE_MICROS_MAX);
             self.stream.write_all(&self.out, deadline).await?;
             self.out.clear();
             self.out.shrink_to(IDLE_OUT_LEN_MAX);

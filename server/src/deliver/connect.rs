@@ -149,11 +149,14 @@ async fn greet<'c>(
     let mut stream = Stream::connect(address, source, connect_by)
         .await
         .map_err(|error| format!("connect: {}", describe(&error)))?;
-    let mut session = Session::new(&settings.protocol, Instant::from_micros(clock::micros()));
+    let mut session = Session::new(
+        &settings.protocol,
+        Instant::from_micros(clock::coarse_micros()),
+    );
     let mut inbox = Inbox::new();
     let mut out = Vec::new();
     loop {
-        let now = Instant::from_micros(clock::micros());
+        let now = Instant::from_micros(clock::coarse_micros());
         let mut input = inbox.unread();
         let before = input.len();
         let event = session.receive(now, &mut input, &mut out);
@@ -172,7 +175,7 @@ async fn greet<'c>(
                     Ok(Fill::Some) => {}
                     Ok(Fill::Eof) => return Err("closed the connection before a greeting".into()),
                     Ok(Fill::Deadline) => {
-                        session.handle_timeout(Instant::from_micros(clock::micros()));
+                        session.handle_timeout(Instant::from_micros(clock::coarse_micros()));
                     }
                     Err(error) => return Err(format!("greeting: {}", describe(&error))),
                 }

@@ -136,7 +136,7 @@ impl<S: Source> Connection<'_, S> {
                 Heard::End(end) => {
                     let _ = self
                         .output
-                        .flush(&mut self.stream, clock::after(QUIT_MICROS_MAX))
+                        .flush(&mut self.stream, clock::coarse_after(QUIT_MICROS_MAX))
                         .await;
                     return end;
                 }
@@ -203,7 +203,7 @@ impl<S: Source> Connection<'_, S> {
         if next == Next::Wait {
             return Ok(ControlFlow::Continue(()));
         }
-        let deadline = || clock::after(self.settings.write_micros);
+        let deadline = || clock::coarse_after(self.settings.write_micros);
         if self.output.has_content() {
             let flushed = self.output.flush(&mut self.stream, deadline()).await;
             flushed.map_err(|error| End::lost(describe(&error)))?;
@@ -226,7 +226,7 @@ impl<S: Source> Connection<'_, S> {
 
     /// One answer of the peer's.
     fn hear(&mut self) -> Heard<End> {
-        let now = Instant::from_micros(clock::micros());
+        let now = Instant::from_micros(clock::coarse_micros());
         let mut input = self.inbox.unread();
         let before = input.len();
         let event = self
@@ -298,7 +298,7 @@ impl<S: Source> Connection<'_, S> {
 
     /// Sends what is written and waits: for the peer, or, without work, for a parcel.
     async fn wait(&mut self) -> Result<(), End> {
-        let write_by = clock::after(self.settings.write_micros);
+        let write_by = clock::coarse_after(self.settings.write_micros);
         let flushed = self.output.flush(&mut self.stream, write_by).await;
         flushed.map_err(|error| End::lost(describe(&error)))?;
         if self.works.is_empty() && !self.is_quitting {
@@ -313,7 +313,7 @@ impl<S: Source> Connection<'_, S> {
             Ok(Fill::Eof) => Err(End::lost("the next host closed the connection".into())),
             Ok(Fill::Deadline) => {
                 self.session
-                    .handle_timeout(Instant::from_micros(clock::micros()));
+                    .handle_timeout(Instant::from_micros(clock::coarse_micros()));
                 Ok(())
             }
             Err(error) => Err(End::lost(describe(&error))),
@@ -325,7 +325,7 @@ impl<S: Source> Connection<'_, S> {
         let filled = if is_used_up || self.source.is_stopping() {
             Some(Ok(Fill::Deadline))
         } else {
-            let idle_until = clock::after(self.settings.idle_micros);
+            let idle_until = clock::coarse_after(self.settings.idle_micros);
             let mut fill = pin!(self.inbox.fill(&mut self.stream, idle_until));
             let mut work = pin!(self.source.work());
             poll_fn(|context| {
