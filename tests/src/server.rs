@@ -492,10 +492,14 @@ fn profile_directory() -> PathBuf {
     deps.parent().expect("the profile's directory").to_owned()
 }
 
-/// The server's program; built first if it is missing or older than the sources.
+/// The server's program; built first if it is missing or older than the sources. `MAILRAIL` in the
+/// environment names another one to try.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("MAILRAIL") {
+            return path.into();
+        }
         let directory = profile_directory();
         let path = directory.join("mailrail");
         let built = fs::metadata(&path)
