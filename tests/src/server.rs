@@ -293,6 +293,14 @@ impl Server {
         self.signal(Signal::TERM);
     }
 
+    /// Sends SIGINT and does not wait.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid())
             .ok()

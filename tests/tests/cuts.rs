@@ -1,8 +1,12 @@
 //! Content of every shape around every limit that a buffer may have, sent in pieces of every
 //! size: it arrives byte for byte. `CUTS_SEED=7 CUTS_ROUNDS=1000` for others, or more.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use mailrail_tests::message::{self, Chance, ID_HEADER};
-use mailrail_tests::{Client, Script, Server, Sink};
+use mailrail_tests::{Answer, Client, Script, Server, Sink};
 
 fn setting(name: &str, default: u64) -> u64 {
     let given = std::env::var(name).ok();
@@ -33,6 +37,18 @@ fn content(id: &str, len: usize, chance: &mut Chance) -> Vec<u8> {
 
 fn index(chance: &mut Chance, limit: usize) -> usize {
     usize::try_from(chance.below(limit as u64)).expect("a small number")
+}
+
+/// Around a limit, near it, or anything. The Received field and the envelope stand before the
+/// content, so what ends at a limit begins some way before it.
+fn length(chance: &mut Chance) -> usize {
+    let limit = LIMITS[index(chance, LIMITS.len())];
+    let len = match chance.below(3) {
+        0 => (limit + index(chance, 1200)).saturating_sub(600),
+        1 => limit - 2 + index(chance, 5),
+        _ => index(chance, 200_000),
+    };
+    len.max(60)
 }
 
 /// Sends `bytes` in pieces: of one size, or of many.
@@ -67,15 +83,9 @@ fn run(by_chunks_in: bool, extensions_out: &'static [&'static str]) {
     let mut client = server.client();
     for round in 0..rounds {
         let mut chance = Chance::new(seed.wrapping_mul(1_000_003).wrapping_add(round));
-        let limit = LIMITS[index(&mut chance, LIMITS.len())];
-        // The Received field and the envelope stand before the content: so all around the limit.
-        let len = match chance.below(3) {
-            0 => (limit + index(&mut chance, 1200)).saturating_sub(600),
-            1 => limit - 2 + index(&mut chance, 5),
-            _ => 100 + index(&mut chance, 200_000),
-        };
+        let len = length(&mut chance);
         let id = format!("cut-{round}");
-        let content = content(&id, len.max(60), &mut chance);
+        let content = content(&id, len, &mut chance);
         client
             .send(b"MAIL FROM:<a@client.example> BODY=8BITMIME\r\n")
             .expect("a connection");
@@ -129,4 +139,50 @@ fn chunks_in_data_out() {
 #[test]
 fn chunks_in_chunks_out() {
     run(true, &["8BITMIME", "CHUNKING"]);
+}
+
+/// What waited over a restart comes from the disk.
+#[test]
+fn from_the_disk() {
+    let rounds = setting("CUTS_ROUNDS", 60);
+    let seed = setting("CUTS_SEED", 1);
+    let open = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&open);
+    let sink = Sink::with(Script::new(move |step| match step.verb {
+        "MAIL" if !gate.load(Ordering::Relaxed) => Answer::Say("451 4.3.0 not yet"),
+        _ => Answer::Accept,
+    }));
+    let mut server = Server::setup()
+        .route("*", sink.address())
+        .set("queue", "retry_interval = \"1s\"")
+        .set("queue", "max_retry_interval = \"1s\"")
+        .start();
+    let mut sent = HashMap::new();
+    let mut client = server.client();
+    for round in 0..rounds {
+        let mut chance = Chance::new(seed.wrapping_mul(1_000_003).wrapping_add(round));
+        let id = format!("disk-{round}");
+        let len = length(&mut chance);
+        let content = content(&id, len, &mut chance);
+        let reply = client.submit("a@client.example", &["b@sink.example"], &content);
+        reply.expect("a reply").expect(250);
+        sent.insert(id, content);
+    }
+    if seed.is_multiple_of(2) {
+        server.kill();
+    } else {
+        server.stop();
+    }
+    open.store(true, Ordering::Relaxed);
+    server.start();
+    while !sent.is_empty() {
+        let received = sink.next();
+        let content = sent
+            .remove(&received.id.expect("an id"))
+            .expect("each once");
+        assert!(
+            message::without_received(&received.content) == content,
+            "it has changed"
+        );
+    }
 }

@@ -82,7 +82,9 @@ fn waiting_mail_survives_a_stop() {
             .into_iter()
             .find(|event| event["type"] == "TransientFailure")
     });
-    server.stop();
+    server.interrupt();
+    let status = server.wait();
+    assert!(status.success(), "{status}");
     assert_eq!(sink.already(), None);
     server.start();
     assert_eq!(sink.next().id.as_deref(), Some("waiting"));

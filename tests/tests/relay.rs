@@ -239,3 +239,69 @@ fn the_small_commands() {
     client.command("QUIT").expect(221);
     assert!(client.is_closed());
 }
+
+/// The limits of a listener, each with its reply.
+#[test]
+fn the_limits_of_a_listener() {
+    let sink = Sink::start();
+    let server = Server::setup()
+        .route("*", sink.address())
+        .another_listener(&["max_connections = 4", "max_messages_per_connection = 2"])
+        .start();
+    let limited = server.listener(1);
+    let mut client = Client::hello(limited);
+    for id in ["first", "second"] {
+        let content = message::with_id(id, 10);
+        let reply = client.submit("a@client.example", &["b@sink.example"], &content);
+        reply.expect("a reply").expect(250);
+    }
+    // No error of the client's: it may come back over another connection.
+    let reply = client.command("MAIL FROM:<a@client.example>");
+    assert!(reply.code == 421 || reply.code == 452, "{reply:?}");
+    drop(client);
+    // All shards together hold no more than the limit, and the next one is told why.
+    let mut open: Vec<Client> = Vec::new();
+    let refused = wait::until("a connection is refused", || {
+        let mut client = Client::open(limited).ok()?;
+        let reply = client.try_reply().ok()?;
+        if reply.code == 220 {
+            assert!(open.len() < 4, "the fifth connection was taken");
+            open.push(client);
+            return None;
+        }
+        Some(reply)
+    });
+    refused.expect_text(421, "4.3.2");
+    assert!(
+        open.len() >= 2,
+        "only {} connections were taken",
+        open.len()
+    );
+    // The other listener has limits of its own.
+    server.client().command("NOOP").expect(250);
+    drop(open);
+    wait::until("there is room again", || {
+        Client::open(limited)
+            .ok()?
+            .try_reply()
+            .ok()
+            .filter(|reply| reply.code == 220)
+    });
+}
+
+/// Nonsense without end is not listened to.
+#[test]
+fn too_many_errors_end_the_connection() {
+    let sink = Sink::start();
+    let server = Server::setup().route("*", sink.address()).start();
+    let mut client = server.client();
+    for _ in 0..1000 {
+        let reply = client.command("SURF THE WEB");
+        if reply.code == 421 {
+            assert!(client.is_closed());
+            return;
+        }
+        reply.expect(500);
+    }
+    panic!("a thousand errors were listened to");
+}
