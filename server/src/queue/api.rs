@@ -8,7 +8,7 @@ use super::slab::{Key, NONE};
 use super::state::{Entries, Stage};
 use super::{
     Arrival, Cause, DestinationId, Done, Effect, EntryId, Group, LaneCounts, LaneId, Outcome,
-    Parcel, Place, Resolution, Settings, Verdict,
+    Parcel, Place, Resolution, Settings, Verdict, Wake,
 };
 use crate::message::{Id, Timestamp};
 use std::collections::VecDeque;
@@ -348,6 +348,13 @@ impl Queue {
             Some(self.entries.entry(entry).next_attempt())
         });
         lane.wants(now, oldest.unwrap_or(now), &self.settings)
+    }
+
+    /// Whether one of the lane's `idle` open connections should be woken for what is due.
+    pub fn wake(&self, lane: LaneId, idle: u32) -> Wake {
+        self.lanes.find(lane.0).map_or(Wake::Nobody, |lane| {
+            self.lanes.slab[lane].wake(idle, &self.settings)
+        })
     }
 
     /// A connection is being opened: [`Self::opened`] or [`Self::open_failed`] follows.

@@ -6,7 +6,7 @@
 use super::destination::{Ring, Seeded};
 use super::schedule;
 use super::slab::{Key, Slab, item};
-use super::{LaneCounts, Settings};
+use super::{LaneCounts, Settings, Wake};
 use crate::message::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -109,6 +109,19 @@ impl Lane {
             .min(self.connection_limit)
             .saturating_sub(present)
             .min(self.window.saturating_sub(self.opening))
+    }
+
+    /// Whether one of `idle` open connections should be woken.
+    pub(super) fn wake(&self, idle: u32, settings: &Settings) -> Wake {
+        if self.due == 0 || idle == 0 {
+            return Wake::Nobody;
+        }
+        let at_work = self.open.saturating_sub(idle);
+        if at_work == 0 || self.due > at_work.saturating_mul(settings.ready_per_connection) {
+            Wake::Now
+        } else {
+            Wake::Soon
+        }
     }
 
     pub(super) fn opening(&mut self) {

@@ -287,6 +287,18 @@ pub enum Effect {
     Verdict(Verdict),
 }
 
+/// Whether a connection that waits for work should be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// Nothing is due, or no connection waits.
+    Nobody,
+    /// No other will come for what is due, or too much is due for those at work.
+    Now,
+    /// Those at work will come for it within one round trip, and a message that follows another on a
+    /// connection costs both hosts less: wake one only if it still waits in a few milliseconds.
+    Soon,
+}
+
 /// A lane in figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneCounts {

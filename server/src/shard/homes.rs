@@ -364,9 +364,7 @@ impl Source for LedParcels {
     }
 
     async fn work(&self) {
-        let idle = &self.led.idle_count;
-        idle.set(idle.get() + 1);
-        let _rest = Rest(idle);
+        let _rest = Rest::new(&self.led.idle_count);
         self.led.notify.notified().await;
     }
 
@@ -376,7 +374,14 @@ impl Source for LedParcels {
 }
 
 /// A connection that waits for work, until this is dropped.
-struct Rest<'c>(&'c Cell<u32>);
+pub(super) struct Rest<'c>(&'c Cell<u32>);
+
+impl<'c> Rest<'c> {
+    pub(super) fn new(count: &'c Cell<u32>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
 
 impl Drop for Rest<'_> {
     fn drop(&mut self) {

@@ -1,5 +1,6 @@
 //! Where mail goes: domains are resolved to lanes, lanes get connections, connections get parcels.
 
+use super::homes::Rest;
 use super::intake::now;
 use super::world::{World, spool_place};
 use crate::config::{self, Config};
@@ -7,14 +8,16 @@ use crate::deliver::{self, Bits, Loaded, OwnedAnswer, Report, Source, Target, Un
 use crate::message::{Class, Id, Status};
 use crate::queue::placement::{Placement, placement, share};
 use crate::queue::site::{self, NoWay, Plan};
-use crate::queue::{self, DestinationId, LaneId, Resolution};
+use crate::queue::{self, DestinationId, LaneId, Resolution, Wake};
 use mailrail_runtime::dns::{DnsError, Mx, Resolver};
 use mailrail_runtime::signal::Notify;
-use mailrail_runtime::{clock, shard};
+use mailrail_runtime::{clock, shard, timer};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 
+/// How long due entries wait for a connection at work before an idle one is woken.
+const SOON_MICROS: u64 = 3_000;
 /// How long a resolution is used before the DNS (or its cache) is asked again.
 const RESOLUTION_MILLIS: u64 = 60_000;
 
@@ -25,6 +28,10 @@ pub(super) struct LaneWork {
     pub(super) notify: Notify,
     way: RefCell<Way>,
     connection_limit: Cell<u32>,
+    /// Connections that wait for a parcel.
+    idle: Cell<u32>,
+    /// Somebody looks in a moment whether what is due still waits.
+    is_watched: Cell<bool>,
     /// The shard that leads the lane, where it is not spread over all.
     home: Option<usize>,
 }
@@ -164,6 +171,8 @@ impl World {
                         notify: Notify::new(),
                         way: RefCell::new(way),
                         connection_limit: Cell::new(limit),
+                        idle: Cell::new(0),
+                        is_watched: Cell::new(false),
                         home,
                     };
                     lanes.insert(lane, Rc::new(work));
@@ -183,7 +192,7 @@ impl World {
         if let Some(home) = work.home {
             return self.forward(lane, &work, home);
         }
-        work.notify.notify_one();
+        self.wake_idle(lane, &work);
         let wanted = self.queue.borrow().wants(now(), lane);
         for _ in 0..wanted {
             let Some(pass) = self.work.enter() else {
@@ -196,6 +205,25 @@ impl World {
                 drop(pass);
             })
             .detach();
+        }
+    }
+
+    fn wake_idle(&self, lane: LaneId, work: &Rc<LaneWork>) {
+        match self.queue.borrow().wake(lane, work.idle.get()) {
+            Wake::Nobody => {}
+            Wake::Now => work.notify.notify_one(),
+            Wake::Soon if work.is_watched.replace(true) => {}
+            Wake::Soon => {
+                let (world, work) = (self.rc(), Rc::clone(work));
+                shard::spawn(shard::Lane::Deliver, async move {
+                    timer::sleep(SOON_MICROS).await;
+                    work.is_watched.set(false);
+                    if world.queue.borrow().wake(lane, work.idle.get()) != Wake::Nobody {
+                        work.notify.notify_one();
+                    }
+                })
+                .detach();
+            }
         }
     }
 
@@ -330,8 +358,9 @@ impl Source for Parcels {
         self.world.pump();
     }
 
-    fn work(&self) -> impl Future<Output = ()> {
-        self.work.notify.notified()
+    async fn work(&self) {
+        let _rest = Rest::new(&self.work.idle);
+        self.work.notify.notified().await;
     }
 
     fn is_stopping(&self) -> bool {
