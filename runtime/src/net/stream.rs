@@ -4,6 +4,7 @@
 //! alarm. The futures are small structs and not `async fn`s, because a session holds one while it
 //! waits and ten thousand sessions wait. No buffers live here (see `inbox`), and no protocol.
 
+use crate::shard::courtesy;
 use crate::timer::Alarm;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
@@ -143,7 +144,11 @@ impl Stream {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_read(context, into)
+        let result = Pin::new(&mut self.tcp).poll_read(context, into);
+        if result.is_ready() {
+            courtesy::is_due();
+        }
+        result
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

@@ -3,6 +3,7 @@
 //! Here a shard is started, ended and watched, and its tasks get their task queue. Shards share
 //! nothing but their mailboxes; everything else a task can reach is thread-local.
 
+pub(crate) mod courtesy;
 mod probe;
 mod watchdog;
 
@@ -260,13 +261,22 @@ async fn inhabit<F: Future>(index: usize, pulse: Option<Pulse>, future: F) -> F:
     HERE.set(Some(Here::new(index)));
     let driver = glommio::spawn_local(timer::drive());
     let pulse = pulse.map(glommio::spawn_local);
+    let courtesy = courteous(courtesy::attend());
     let output = future.await;
+    courtesy.cancel().await;
     if let Some(pulse) = pulse {
         pulse.cancel().await;
     }
     driver.cancel().await;
     HERE.set(None);
     output
+}
+
+/// A task behind all others: with the smallest share there is, its queue is always the last to run.
+fn courteous(task: impl Future<Output = ()> + 'static) -> glommio::Task<()> {
+    let queue =
+        glommio::executor().create_task_queue(Shares::Static(1), Latency::NotImportant, "Courtesy");
+    glommio::spawn_local_into(task, queue).expect("the queue was made just now")
 }
 
 /// The shard of this thread.

@@ -1,0 +1,148 @@
+//! Courtesy: before a shard goes to sleep it offers its core to whoever waits for it.
+//!
+//! To sleep and to be woken costs a shard about eight system calls and a dozen requests to the ring.
+//! Where its peers run on the same cores, they wait for the core just when the shard has nothing left to
+//! do; given it, they answer within microseconds, and the shard finds their bytes without having slept.
+//! Relaying 4 KiB messages with load and sink on the shard's cores this took the calls into the ring
+//! from 5.8 to 1.7 a message, and the CPU a message from 96 to 68 us.
+//!
+//! A core that nobody waits for comes back at once, and a core that somebody else keeps for long is
+//! offered ever more rarely. When to offer is pure; the task beside it awaits and offers.
+
+use crate::clock;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+/// Offers in a row: what one peer answers may be what the next one waits for.
+const OFFER_COUNT_MAX: u32 = 3;
+/// A core that comes back within so many microseconds was wanted by nobody.
+const FREE_MICROS: u64 = 3;
+/// Whoever keeps the core for so many microseconds is no peer of ours that answers.
+const LONG_MICROS: u64 = 1000;
+/// Turns without an offer after the core was kept for long: doubled each time, up to this.
+const REST_MAX: u32 = 4096;
+
+/// When to offer the core. One for each shard.
+#[derive(Debug, Default, Clone, Copy)]
+struct Manners {
+    /// Turns that pass without an offer.
+    rest: u32,
+    /// How many there will be when the core is kept for long again.
+    next_rest: u32,
+}
+
+impl Manners {
+    /// A turn begins: is the core offered at all?
+    const fn begin(&mut self) -> bool {
+        if self.rest > 0 {
+            self.rest -= 1;
+            return false;
+        }
+        true
+    }
+
+    /// The core came back after so many microseconds: is it offered again?
+    fn came_back(&mut self, micros: u64) -> bool {
+        if micros > LONG_MICROS {
+            self.next_rest = (self.next_rest * 2).clamp(1, REST_MAX);
+            self.rest = self.next_rest;
+            return false;
+        }
+        self.next_rest /= 2;
+        micros >= FREE_MICROS
+    }
+}
+
+thread_local! {
+    /// Bytes came since the core was last offered.
+    static IS_DUE: Cell<bool> = const { Cell::new(false) };
+    static WAKER: RefCell<Option<Waker>> = const { RefCell::new(None) };
+}
+
+/// Bytes came: once what they led to is done, peers may be waiting for the core.
+pub(crate) fn is_due() {
+    if !IS_DUE.replace(true) {
+        WAKER.with_borrow(|waker| {
+            if let Some(waker) = waker {
+                waker.wake_by_ref();
+            }
+        });
+    }
+}
+
+/// The task that offers the core. It belongs into a queue that runs after all others.
+pub(super) async fn attend() {
+    let mut manners = Manners::default();
+    poll_fn(|context| {
+        WAKER.with_borrow_mut(|waker| match waker {
+            Some(waker) if waker.will_wake(context.waker()) => {}
+            _ => *waker = Some(context.waker().clone()),
+        });
+        if IS_DUE.replace(false) && manners.begin() {
+            for _ in 0..OFFER_COUNT_MAX {
+                let offered = clock::micros();
+                rustix::thread::sched_yield();
+                if !manners.came_back(clock::micros() - offered) {
+                    break;
+                }
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_free_core_is_offered_once_a_turn() {
+        let mut manners = Manners::default();
+        for _ in 0..10 {
+            assert!(manners.begin());
+            assert!(!manners.came_back(0));
+        }
+    }
+
+    #[test]
+    fn a_core_that_peers_use_is_offered_again() {
+        let mut manners = Manners::default();
+        assert!(manners.begin());
+        assert!(manners.came_back(FREE_MICROS));
+        assert!(manners.came_back(LONG_MICROS));
+    }
+
+    #[test]
+    fn a_core_that_is_kept_for_long_is_offered_ever_more_rarely() {
+        let mut manners = Manners::default();
+        let mut rests = Vec::new();
+        for _ in 0..14 {
+            let mut rest = 0;
+            while !manners.begin() {
+                rest += 1;
+            }
+            rests.push(rest);
+            assert!(!manners.came_back(LONG_MICROS + 1));
+        }
+        assert_eq!(rests[..5], [0, 1, 2, 4, 8]);
+        assert_eq!(rests[13], REST_MAX);
+    }
+
+    #[test]
+    fn trust_comes_back_with_short_absences() {
+        let mut manners = Manners::default();
+        for _ in 0..3 {
+            while !manners.begin() {}
+            manners.came_back(LONG_MICROS + 1);
+        }
+        assert_eq!(manners.rest, 4);
+        while !manners.begin() {}
+        for _ in 0..3 {
+            manners.came_back(10);
+        }
+        manners.came_back(LONG_MICROS + 1);
+        assert_eq!(manners.rest, 1);
+    }
+}
