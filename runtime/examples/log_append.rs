@@ -202,7 +202,6 @@ fn main() {
             .unwrap_or_default()
             .trim(),
     );
-    // Not `run_one`, which nobody watches: under load it once slept for good with tasks ready to run.
     let options = shard::Options {
         count: 1,
         ..shard::Options::default()

@@ -11,7 +11,7 @@ pub use probe::StartError;
 
 use crate::mailbox::{Mesh, Outside, Post};
 use crate::timer;
-use glommio::{Latency, Shares, TaskQueueHandle};
+use glommio::{Latency, LocalExecutor, Shares, TaskQueueHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::any::Any;
 use std::cell::Cell;
@@ -137,19 +137,16 @@ where
                 return;
             }
             let end = catch_unwind(AssertUnwindSafe(|| {
-                executor.run(async {
+                live(&executor, &options, index, &beat, async {
                     let place = Place {
                         index,
                         count,
                         mesh: post.mesh(index),
                     };
-                    let pulse = (options.late_micros > 0)
-                        .then(|| Pulse::new(Arc::clone(&beat), options.pulse_micros));
-                    inhabit(index, pulse, make(place)).await;
+                    make(place).await;
                 });
             }));
             post.close(index);
-            beat.end();
             drop(ended.send((index, end.map_err(|panic| message(&*panic)))));
         };
         let thread = std::thread::Builder::new()
@@ -166,14 +163,7 @@ where
     for _ in 0..count {
         starts.recv().map_err(|_| died())??;
     }
-    if options.late_micros > 0 {
-        watchdog::watch(Arc::clone(&beats), options.late_micros).map_err(|source| {
-            StartError::Other {
-                doing: "start the watchdog",
-                source,
-            }
-        })?;
-    }
+    watch(Arc::clone(&beats), &options)?;
     for permit in permissions {
         permit.send(()).map_err(|_| died())?;
     }
@@ -248,28 +238,62 @@ impl RescueCount {
     }
 }
 
-/// Runs one future on one unpinned shard on the calling thread, to its end: for tests and tools.
-/// Nobody watches it.
+/// Runs one future on one unpinned shard on the calling thread, to its end: for tests and tools. It
+/// is watched like any other.
 pub fn run_one<F: Future>(future: F) -> Result<F::Output, StartError> {
-    probe::check()?;
-    let executor = probe::executor(&Options::default(), 0, None)?;
-    Ok(executor.run(inhabit(0, None, future)))
+    run_here(&Options::default(), &Arc::default(), future)
 }
 
-/// What makes an executor a shard, for as long as `future` runs on it.
-async fn inhabit<F: Future>(index: usize, pulse: Option<Pulse>, future: F) -> F::Output {
-    HERE.set(Some(Here::new(index)));
-    let driver = glommio::spawn_local(timer::drive());
-    let pulse = pulse.map(glommio::spawn_local);
-    let courtesy = courteous(courtesy::attend());
-    let output = future.await;
-    courtesy.cancel().await;
-    if let Some(pulse) = pulse {
-        pulse.cancel().await;
+fn run_here<F: Future>(
+    options: &Options,
+    beat: &Arc<Beat>,
+    future: F,
+) -> Result<F::Output, StartError> {
+    probe::check()?;
+    let executor = probe::executor(options, 0, None)?;
+    watch([Arc::clone(beat)].into(), options)?;
+    Ok(live(&executor, options, 0, beat, future))
+}
+
+fn watch(beats: Arc<[Arc<Beat>]>, options: &Options) -> Result<(), StartError> {
+    if options.late_micros == 0 {
+        return Ok(());
     }
-    driver.cancel().await;
-    HERE.set(None);
-    output
+    watchdog::watch(beats, options.late_micros).map_err(|source| StartError::Other {
+        doing: "start the watchdog",
+        source,
+    })
+}
+
+/// The life of a shard on the calling thread: as long as `future` runs on it.
+fn live<F: Future>(
+    executor: &LocalExecutor,
+    options: &Options,
+    index: usize,
+    beat: &Arc<Beat>,
+    future: F,
+) -> F::Output {
+    struct End<'b>(&'b Beat);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.end();
+        }
+    }
+    let _end = End(beat);
+    beat.begin();
+    executor.run(async {
+        beat.wake_me().await;
+        HERE.set(Some(Here::new(index)));
+        let driver = glommio::spawn_local(timer::drive());
+        let pulse = glommio::spawn_local(Pulse::new(Arc::clone(beat), options.pulse_micros));
+        let courtesy = courteous(courtesy::attend());
+        let output = future.await;
+        courtesy.cancel().await;
+        pulse.cancel().await;
+        driver.cancel().await;
+        HERE.set(None);
+        output
+    })
 }
 
 /// A task behind all others: with the smallest share there is, its queue is always the last to run.
@@ -417,4 +441,27 @@ fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("no message").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When the preemption timer fires before the first task, the run loop sleeps before anybody has a
+    /// waker of anything. How short it must be for that depends on the machine, and with one that is
+    /// too short no task ever runs; so it gets shorter until the hang is there.
+    #[test]
+    fn a_shard_that_sleeps_on_its_very_first_task_is_rescued() {
+        let rescued = |preempt_micros| {
+            let options = Options {
+                preempt_micros,
+                late_micros: 2_000,
+                ..Options::default()
+            };
+            let beat = Arc::default();
+            run_here(&options, &beat, async { beat.rescues() > 0 }).unwrap()
+        };
+        let mut rounds = (1..=200).rev().flat_map(|micros| [micros; 20]);
+        assert!(rounds.any(rescued), "the hang was not provoked");
+    }
 }
