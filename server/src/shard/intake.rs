@@ -5,7 +5,7 @@ use crate::accept::{Intake, Rejection, Submission};
 use crate::deliver::Loaded;
 use crate::events::{self, Event, PeerName};
 use crate::message::{Answer, Id, PayloadView, Protocol, Timestamp};
-use crate::queue;
+use crate::{queue, spool};
 use mailrail_protocol::reply::Reply;
 use mailrail_runtime::log::{AppendError, Message, ROOM};
 use mailrail_runtime::{buffer, clock};
@@ -46,13 +46,12 @@ impl Intake for World {
             .spool
             .append_message(id, message)
             .map_err(|error| refusal(&error))?;
-        self.spool
-            .committed(id, stored.ticket)
-            .await
-            .map_err(|error| {
-                tracing::error!(%error, "a message could not be made durable");
-                &Reply::LOCAL_ERROR
-            })?;
+        let spool_place = spool::place_of(id, stored.position);
+        if let Err(error) = self.spool.committed(id, stored.ticket).await {
+            tracing::error!(%error, "a message could not be made durable");
+            self.spool.release(id, spool_place);
+            return Err(&Reply::LOCAL_ERROR);
+        }
 
         let loaded = Loaded::new(stored.payload, 0).map_err(|error| {
             tracing::error!(%error, "a message just written cannot be read");
@@ -67,11 +66,7 @@ impl Intake for World {
                 counts.content_copied += carried;
             }
         });
-        let place = queue::Place {
-            segment: stored.position.segment,
-            offset: stored.position.offset,
-            len: stored.position.len,
-        };
+        let place = super::world::queue_place(spool_place);
         if let Ok(view) = loaded.view() {
             self.note_reception(id, &view);
             self.enter(id, place, accepted, &view);
@@ -116,7 +111,7 @@ impl World {
             }));
     }
 
-    /// A committed message enters the queue, group by group.
+    /// A committed message enters the queue, group by group. The spool holds it since it was appended.
     pub(super) fn enter(
         &self,
         id: Id,
@@ -141,7 +136,6 @@ impl World {
             accepted,
             expires: None,
         };
-        self.spool.hold(id, super::world::spool_place(id, place));
         self.queue.borrow_mut().insert(now(), &arrival, groups);
     }
 }

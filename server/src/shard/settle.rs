@@ -323,20 +323,19 @@ impl World {
             let _ = self.spool.head().room(len).await;
             let committed = match self.spool.append_message(id, message) {
                 Ok(stored) => {
+                    let place = crate::spool::place_of(id, stored.position);
                     let committed = self.spool.committed(id, stored.ticket).await;
+                    if committed.is_err() {
+                        self.spool.release(id, place);
+                    }
                     committed
-                        .map(|()| (stored.position, stored.payload))
+                        .map(|()| (queue_place(place), stored.payload))
                         .map_err(|error| error.to_string())
                 }
                 Err(error) => Err(error.to_string()),
             };
             match committed {
-                Ok((position, payload)) => {
-                    let place = queue::Place {
-                        segment: position.segment,
-                        offset: position.offset,
-                        len: position.len,
-                    };
+                Ok((place, payload)) => {
                     let Ok(loaded) = Loaded::new(payload, 0) else {
                         return;
                     };
@@ -437,14 +436,9 @@ impl World {
             if self.spool.committed(id, stored.ticket).await.is_err() {
                 continue;
             }
-            let place = queue_place(crate::spool::recover::Place {
-                log: id.log(),
-                segment: stored.position.segment,
-                offset: stored.position.offset,
-                len: stored.position.len,
-            });
-            if self.queue.borrow_mut().moved(id, place) {
-                self.spool.hold(id, spool_place(id, place));
+            let place = crate::spool::place_of(id, stored.position);
+            if self.queue.borrow_mut().moved(id, queue_place(place)) {
+                self.spool.hold(id, place);
                 self.spool.release(id, spool_place(id, old));
             }
             moved = true;

@@ -4,4 +4,4 @@ pub mod entry;
 pub mod recover;
 mod store;
 
-pub use store::{Found, LoadError, Spool, in_one_chunk};
+pub use store::{Found, LoadError, Spool, in_one_chunk, place_of};

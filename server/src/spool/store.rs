@@ -7,8 +7,8 @@ use super::recover::{Fold, Place};
 use crate::message::{Id, Malformed};
 use mailrail_runtime::buffer::ChunkMut;
 use mailrail_runtime::log::{
-    AppendError, Appended, CommitError, Label, Log, LogError, Message, Options, Payload, ROOM,
-    ReadError, Report, Stored, Ticket,
+    AppendError, Appended, CommitError, Label, Log, LogError, Message, Options, Payload, Position,
+    ROOM, ReadError, Report, Stored, Ticket,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -115,13 +115,17 @@ impl Spool {
         self.head().available()
     }
 
-    /// Takes a message.
+    /// Takes a message. It counts as living where it lies from now on: between its commit and the
+    /// moment its session hears of it, nobody may find its segment empty and free it. Whoever gives it up
+    /// calls [`Self::release`].
     ///
     /// # Errors
     /// When the log has no room.
     pub fn append_message(&self, id: Id, message: Message) -> Result<Stored, AppendError> {
-        self.head()
-            .append_chunks(Label::now(Kind::Message.number(), id.to_bits()), message)
+        let label = Label::now(Kind::Message.number(), id.to_bits());
+        let stored = self.head().append_chunks(label, message)?;
+        self.hold(id, place_of(id, stored.position));
+        Ok(stored)
     }
 
     /// Waits until a record of this message's log is durable.
@@ -216,7 +220,7 @@ impl Spool {
         place: Place,
     ) -> Result<mailrail_runtime::log::Record, LoadError> {
         let owned = self.owner(id).ok_or_else(|| LoadError::NoLog(id.log()))?;
-        let position = mailrail_runtime::log::Position {
+        let position = Position {
             segment: place.segment,
             offset: place.offset,
             len: place.len,
@@ -225,6 +229,7 @@ impl Spool {
     }
 
     /// A live message lies here from now on.
+    /// [`Self::append_message`] says so itself.
     pub fn hold(&self, id: Id, place: Place) {
         if let Some(owned) = self.owner(id) {
             *owned.live.borrow_mut().entry(place.segment).or_default() += u64::from(place.len);
@@ -286,6 +291,16 @@ impl Spool {
         for owned in &self.logs {
             owned.log.close().await;
         }
+    }
+}
+
+/// Where a record of this message's log lies.
+pub fn place_of(id: Id, position: Position) -> Place {
+    Place {
+        log: id.log(),
+        segment: position.segment,
+        offset: position.offset,
+        len: position.len,
     }
 }
 
