@@ -34,6 +34,9 @@ const _: () = assert!(
 /// The pause after a home that does not take letters.
 const CLOSED_MILLIS: u64 = 1000;
 
+/// The pause before a further connection is tried where one failed while others were open.
+const REST_MICROS: u64 = 60_000_000;
+
 /// A parcel on its way to the home of its lane.
 #[derive(Debug)]
 pub struct Away {
@@ -74,8 +77,8 @@ pub(super) struct Homes {
     free: Vec<usize>,
     /// Parcels away, by home.
     away: BTreeMap<usize, usize>,
-    /// Lanes that found their home's ring as full as it may be.
-    hungry: VecDeque<LaneId>,
+    /// Lanes that found their home's ring as full as it may be, by home.
+    hungry: BTreeMap<usize, VecDeque<LaneId>>,
     /// Memory that a reader elsewhere had not let go of when the outcome came.
     returning: Vec<Receipt>,
     led: BTreeMap<Box<str>, Rc<Led>>,
@@ -88,6 +91,8 @@ struct Led {
     connection_limit: Cell<u32>,
     waiting: RefCell<VecDeque<Away>>,
     connection_count: Cell<u32>,
+    /// No further connection beside others is tried before this time, since one failed.
+    rests_until: Cell<u64>,
     idle_count: Cell<u32>,
     notify: Notify,
 }
@@ -103,8 +108,9 @@ impl World {
                 let mut homes = self.homes.borrow_mut();
                 let away = homes.away.entry(home).or_default();
                 if *away >= AWAY_MAX {
-                    if !homes.hungry.contains(&lane) {
-                        homes.hungry.push_back(lane);
+                    let hungry = homes.hungry.entry(home).or_default();
+                    if !hungry.contains(&lane) {
+                        hungry.push_back(lane);
                     }
                     return;
                 }
@@ -192,7 +198,6 @@ impl World {
                     queue.give_back(now(), lent.parcel.parcel.entry);
                     queue.open_failed(now(), lent.lane, answer.as_bytes());
                 }
-                self.wake.notify_one();
                 self.pump();
             }
         }
@@ -201,11 +206,13 @@ impl World {
             homes.returning.push(lent.receipt);
             homes.returning.retain_mut(|receipt| !receipt.is_returned());
         }
-        self.serve_lane(lent.lane);
-        let hungry = self.homes.borrow_mut().hungry.pop_front();
-        if let Some(lane) = hungry {
+        // Whoever found no room comes first; a lane with more than fits stands behind the others again.
+        loop {
+            let next = self.homes.borrow_mut().next_hungry(lent.home);
+            let Some(lane) = next else { break };
             self.serve_lane(lane);
         }
+        self.serve_lane(lent.lane);
     }
 
     /// A parcel for a lane that lives here.
@@ -221,6 +228,7 @@ impl World {
                     connection_limit: Cell::new(away.connection_limit),
                     waiting: RefCell::default(),
                     connection_count: Cell::new(0),
+                    rests_until: Cell::new(0),
                     idle_count: Cell::new(0),
                     notify: Notify::new(),
                 })
@@ -236,7 +244,9 @@ impl World {
 
     fn connect_led(&self, led: &Rc<Led>) {
         let waiting = led.waiting.borrow().len();
-        let is_enough = led.connection_count.get() >= led.connection_limit.get().max(1)
+        let count = led.connection_count.get();
+        let is_enough = count >= led.connection_limit.get().max(1)
+            || (count > 0 && clock::micros() < led.rests_until.get())
             || waiting <= led.idle_count.get() as usize;
         if is_enough {
             return;
@@ -277,6 +287,10 @@ impl World {
                     self.send_all_back(led, || Return::Untouched);
                 }
             }
+            // With another connection open, or in the opening, nothing is lost yet.
+            Err(_) if led.connection_count.get() > 1 => {
+                led.rests_until.set(clock::after(REST_MICROS));
+            }
             Err(Unreachable(reason)) => {
                 self.send_all_back(led, || Return::Unreachable(reason.clone()));
             }
@@ -311,6 +325,15 @@ impl World {
 }
 
 impl Homes {
+    /// The lane that has waited longest for room at this home, if there is some.
+    fn next_hungry(&mut self, home: usize) -> Option<LaneId> {
+        let away = self.away.get(&home).copied().unwrap_or(0);
+        if away >= AWAY_MAX {
+            return None;
+        }
+        self.hungry.get_mut(&home)?.pop_front()
+    }
+
     fn keep(&mut self, lent: Lent) -> usize {
         match self.free.pop() {
             Some(ticket) => {
