@@ -16,7 +16,7 @@ use crate::message::{
 use crate::queue::{self, Cause, Verdict};
 use crate::spool::entry::{self, Deferred, Kind, Settled};
 use mailrail_runtime::log::AppendError;
-use mailrail_runtime::timer;
+use mailrail_runtime::{shard, timer};
 use std::rc::Rc;
 
 /// The pause before a note is tried again that the disk had no room for.
@@ -183,7 +183,6 @@ impl World {
             if let Some(note) = note {
                 self.queue.borrow_mut().noted(entry, note);
             }
-            self.wake.notify_one();
         }
         self.pump();
     }
@@ -368,8 +367,19 @@ impl World {
             let mut pending = Vec::new();
             let mut byte_count = 0;
             for (id, place) in found {
+                // Without room it would all be read and written in vain, again and again.
+                match self.spool.room(id, place.len as usize).await {
+                    Ok(()) => {}
+                    // Written when segments were longer than they are now.
+                    Err(AppendError::TooLong) => continue,
+                    Err(_) => {
+                        self.finish_moves(&mut pending).await;
+                        return false;
+                    }
+                }
+                // What cannot be read stays: it holds up its segment until it is too old, and no more.
                 let Some(appended) = self.move_one(id, place).await else {
-                    return false;
+                    continue;
                 };
                 byte_count += place.len as usize;
                 pending.push((id, place, appended));
@@ -379,6 +389,7 @@ impl World {
                 }
             }
             moved |= self.finish_moves(&mut pending).await;
+            shard::yield_if_needed().await;
             if cursor.is_none() {
                 return moved;
             }
