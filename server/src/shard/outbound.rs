@@ -253,7 +253,6 @@ impl World {
                     .open_failed(now(), lane, answer.as_bytes());
             }
         }
-        self.wake.notify_one();
         self.pump();
     }
 }

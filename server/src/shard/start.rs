@@ -152,6 +152,7 @@ async fn prepare(
         work: Gate::new(),
         stop_at: Rc::new(Cell::new(clock::NEVER)),
         wake: Notify::new(),
+        tick_at: Cell::new(now()),
         stop_wanted: Notify::new(),
         mesh: place.mesh.clone(),
         homes: RefCell::default(),

@@ -11,7 +11,7 @@ use super::outbound::LaneWork;
 use crate::config::Config;
 use crate::deliver::{self, Loaded};
 use crate::events::log::Journal;
-use crate::message::{Id, IdSource};
+use crate::message::{Id, IdSource, Timestamp};
 use crate::queue::{self, Effect, LaneId, Queue};
 use crate::spool::{Spool, recover};
 use mailrail_protocol::client;
@@ -138,8 +138,10 @@ pub(super) struct World {
     /// Passed by whatever must be finished before the logs close.
     pub(super) work: Gate,
     pub(super) stop_at: Rc<Cell<u64>>,
-    /// The queue's clock has to be looked at before its time.
+    /// The queue's clock has to be looked at before its time,
     pub(super) wake: Notify,
+    /// which is this.
+    pub(super) tick_at: Cell<Timestamp>,
     pub(super) stop_wanted: Notify,
     pub(super) mesh: Mesh<Letter>,
     pub(super) homes: RefCell<Homes>,
@@ -150,13 +152,18 @@ impl World {
     /// Does what the queue asks for.
     pub(super) fn pump(&self) {
         loop {
-            // Each verdict of the queue's own reads a message: the rest wait their turn.
-            if self.sentence_count.get() >= SENTENCE_COUNT_MAX {
-                return;
-            }
-            let effect = self.queue.borrow_mut().pop_effect(now());
+            // Each verdict of the queue's own reads a message: the rest of them wait their turn.
+            let has_enough = self.sentence_count.get() >= SENTENCE_COUNT_MAX;
+            let effect = {
+                let mut queue = self.queue.borrow_mut();
+                if has_enough {
+                    queue.pop_cheap_effect(now())
+                } else {
+                    queue.pop_effect(now())
+                }
+            };
             match effect {
-                None => return,
+                None => break,
                 Some(Effect::Resolve(destination)) => self.resolve(destination),
                 Some(Effect::Lane(lane)) => self.serve_lane(lane),
                 Some(Effect::LaneGone(lane)) => {
@@ -164,6 +171,10 @@ impl World {
                 }
                 Some(Effect::Verdict(verdict)) => self.sentence(verdict),
             }
+        }
+        let next = self.queue.borrow().next_due();
+        if next.is_some_and(|next| next < self.tick_at.get()) {
+            self.wake.notify_one();
         }
     }
 
@@ -174,12 +185,15 @@ impl World {
     /// The queue's clock.
     pub(super) async fn tick(self: Rc<Self>) {
         loop {
+            // It asks for its next time itself.
+            self.tick_at.set(Timestamp::from_unix_millis(0));
             self.queue.borrow_mut().advance(now());
             self.pump();
-            let next = self.queue.borrow().next_due();
+            let (next, now) = (self.queue.borrow().next_due(), now());
             let wait = next.map_or(TICK_MICROS_MAX, |next| {
-                (next.millis_since(now()) * 1000).clamp(1000, TICK_MICROS_MAX)
+                (next.millis_since(now) * 1000).clamp(1000, TICK_MICROS_MAX)
             });
+            self.tick_at.set(now.plus_millis(wait / 1000));
             let _ = timer::until(clock::after(wait), self.wake.notified()).await;
         }
     }
