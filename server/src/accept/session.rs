@@ -346,8 +346,8 @@ impl<I: Intake> Dialogue<'_, I> {
         };
         let incoming = &mut body.incoming;
         if incoming.wants_chunk() && !self.intake.may_grow() {
-            self.session.abort(&Reply::STORAGE_FULL);
             self.put_back(connection);
+            self.abort();
             return Ok(ControlFlow::Continue(()));
         }
         let space = incoming.space();
@@ -537,10 +537,18 @@ impl<I: Intake> Dialogue<'_, I> {
             return;
         };
         if body.incoming.wants_chunk() && !self.intake.may_grow() {
-            self.session.abort(&Reply::STORAGE_FULL);
+            self.abort();
             return;
         }
         body.incoming.append_content(bytes);
+    }
+
+    /// There is no memory for the rest of the body: what came of it is given back at once, and not
+    /// when the peer goes on.
+    fn abort(&mut self) {
+        self.note_refusal("", "", &Reply::STORAGE_FULL);
+        self.session.abort(&Reply::STORAGE_FULL);
+        recycle(&mut self.transaction);
     }
 
     async fn commit(&mut self) -> Result<Id, &'static Reply<'static>> {
