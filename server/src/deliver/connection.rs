@@ -164,6 +164,16 @@ impl<S: Source> Connection<'_, S> {
             let recipients = self.source.recipients(&parcel);
             match loaded {
                 Ok(message) => {
+                    let lost = unreadable(&message, recipients);
+                    if lost != 0 {
+                        // The others of the group are tried at once.
+                        //= RFC 3463 section 3.2: X.1.3 is a bad destination mailbox address syntax
+                        let status = Status::new(Class::Permanent, 1, 3);
+                        let text = "the recipient's address makes no sense";
+                        let answer = OwnedAnswer::local(553, status, text);
+                        self.source.settle(parcel, Report::all(lost, answer));
+                        continue;
+                    }
                     self.session.begin();
                     self.begun_count += 1;
                     self.works.push_back(Work {
@@ -395,6 +405,23 @@ enum Heard<E> {
     NeedInput,
     MessageEnd,
     End(E),
+}
+
+/// Those of the recipients that no command can name. There should be none: they were parsed when they
+/// came. But left out of the dialogue they would shift everybody else's answers.
+fn unreadable(message: &Loaded, recipients: Bits) -> u128 {
+    let Ok(view) = message.view() else {
+        return 0;
+    };
+    let count = view.envelope.recipient_count();
+    let is_bad = |position: &usize| {
+        *position >= count
+            || Mailbox::parse(view.envelope.recipient(*position), Charset::Utf8).is_none()
+    };
+    let bad = recipients.positions().filter(is_bad);
+    bad.fold(0, |bits, position| {
+        bits | 1 << (position - usize::from(recipients.first))
+    })
 }
 
 /// Calls `with` with the envelope for these recipients of the message.
