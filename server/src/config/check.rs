@@ -345,11 +345,6 @@ impl Check<'_> {
                 100,
                 1..=BATCH_MAX,
             )?,
-            consecutive_connection_failures_before_delay: self.number(
-                &given.consecutive_connection_failures_before_delay,
-                100,
-                1..=1_000_000,
-            )?,
             connect_timeout: self.interval(&given.connect_timeout, MINUTE)?,
             banner_timeout: self.interval(&given.banner_timeout, MINUTE)?,
             ehlo_timeout: self.interval(&given.ehlo_timeout, 5 * MINUTE)?,

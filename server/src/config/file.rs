@@ -84,7 +84,6 @@ pub(super) struct Delivery {
     pub(super) connection_limit: Given<Number>,
     pub(super) max_deliveries_per_connection: Given<Number>,
     pub(super) max_recipients_per_batch: Given<Number>,
-    pub(super) consecutive_connection_failures_before_delay: Given<Number>,
     pub(super) connect_timeout: Given<Interval>,
     pub(super) banner_timeout: Given<Interval>,
     pub(super) ehlo_timeout: Given<Interval>,

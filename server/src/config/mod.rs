@@ -125,8 +125,6 @@ pub struct Delivery {
     pub max_deliveries_per_connection: u32,
     /// Recipients in one transaction.
     pub max_recipients_per_batch: u32,
-    /// Failed connections in a row before a site has to wait.
-    pub consecutive_connection_failures_before_delay: u32,
     /// For the connection itself.
     pub connect_timeout: Duration,
     /// From the connection to the greeting.

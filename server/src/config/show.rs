@@ -63,11 +63,6 @@ impl Config {
             "max_recipients_per_batch",
             delivery.max_recipients_per_batch,
         )?;
-        bare(
-            f,
-            "consecutive_connection_failures_before_delay",
-            delivery.consecutive_connection_failures_before_delay,
-        )?;
         for (key, timeout) in [
             ("connect_timeout", delivery.connect_timeout),
             ("banner_timeout", delivery.banner_timeout),
