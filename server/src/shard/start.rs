@@ -147,7 +147,7 @@ async fn prepare(
         counts: world::Tally::default(),
         sentence_count: Cell::new(0),
         memory_budget,
-        memory_max: memory_budget.saturating_mul(MEMORY_FACTOR),
+        memory_max: memory_max(&config, memory_budget),
         gate: Gate::new(),
         work: Gate::new(),
         stop_at: Rc::new(Cell::new(clock::NEVER)),
@@ -161,6 +161,14 @@ async fn prepare(
     });
     started.waiting = requeue(&world, &recovered);
     Ok((world, listeners, started))
+}
+
+/// Content in memory at all, on one shard: whatever the budget is, the largest message has room beside
+/// what the log itself holds.
+fn memory_max(config: &Config, budget: u64) -> u64 {
+    let sizes = config.listeners.iter().map(|from| from.max_message_size);
+    let largest = sizes.max().unwrap_or(0);
+    budget.saturating_mul(MEMORY_FACTOR).max(2 * largest)
 }
 
 pub(crate) fn log_options(config: &Config, log: u16) -> Options {
