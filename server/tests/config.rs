@@ -334,7 +334,7 @@ fn wrong_files() {
         ),
         (
             "[[listener]]\naddress = \"127.0.0.1:25\"\nmax_recipients_per_message = 99",
-            "3: listener.max_recipients_per_message: 99 is out of range; give a number from 100 to 32768",
+            "3: listener.max_recipients_per_message: 99 is out of range; give a number from 100 to 16384",
         ),
         (
             "[[listener]]\naddress = \"127.0.0.1:25\"\nmax_message_size = \"1 KiB\"",

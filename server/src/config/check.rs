@@ -3,6 +3,7 @@
 //! Every default and every bound stands here. An error points at the value; of two values that
 //! contradict each other, at the one that would usually be changed.
 
+use crate::message::envelope::{GROUP_MAX, RECIPIENT_COUNT_MAX};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,13 @@ const SEGMENT_ALIGN: u64 = 4096;
 const RECORD_OVERHEAD: u64 = 16 << 10;
 /// The longest path and its length.
 const RECIPIENT_LEN_MAX: u64 = 320;
+
+/// What a stored envelope has room for.
+const RECIPIENTS_MAX: i64 = RECIPIENT_COUNT_MAX as i64;
+const _: () = assert!(
+    RECIPIENT_COUNT_MAX <= u16::MAX as usize && BATCH_MAX as usize <= GROUP_MAX,
+    "what the configuration allows can be stored"
+);
 
 const MIN_FREE_SPACE: u64 = 1 << 30;
 const MEMORY_BUDGET: u64 = 512 << 20;
@@ -171,7 +179,7 @@ impl Check<'_> {
                 &given.max_recipients_per_message,
                 1024,
                 //= RFC 5321 section 4.5.3.1.8: a server takes at least 100 recipients
-                100..=32_768,
+                100..=RECIPIENTS_MAX,
             )?,
             max_message_size: self.size(
                 &given.max_message_size,
