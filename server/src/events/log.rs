@@ -17,6 +17,8 @@ use std::time::Duration;
 const BATCH_LEN: usize = 32 * 1024;
 /// Batches that wait for the file, for each shard: 2 MiB, or some 5,000 lines.
 const BATCH_COUNT_MAX: usize = 64;
+/// Bytes beside a full ring, beyond which refusals are not recorded.
+const OVERFULL_LEN: usize = 1024 * 1024;
 /// A buffer that grew beyond this while the file lagged is not kept.
 const BUFFER_KEPT_MAX: usize = 4 * BATCH_LEN;
 
@@ -86,6 +88,11 @@ impl Journal {
         if self.signals.asleep.load(Ordering::Relaxed) {
             self.thread.unpark();
         }
+    }
+
+    /// Whether what nobody has to be told of should be left out: the ring is full, and a megabyte beside it.
+    pub fn is_overfull(&self) -> bool {
+        self.is_full() && self.lines.len() >= OVERFULL_LEN
     }
 
     /// Whether the file is so far behind that delivery should pause. Nobody is woken when that ends: ask again on a tick.
@@ -439,11 +446,17 @@ mod tests {
         for number in count..count + 1000 {
             record(&mut journals[0], 0, number);
         }
+        assert!(!journals[0].is_overfull());
+        let more = OVERFULL_LEN / 100;
+        for number in count + 1000..count + more {
+            record(&mut journals[0], 0, number);
+        }
+        assert!(journals[0].is_overfull());
         std::fs::remove_file(&path).expect("removed");
         log.reopen();
         drop(journals);
         log.stop().expect("written");
-        assert!(numbers(&[&path], 0).into_iter().eq(0..count + 1000));
+        assert!(numbers(&[&path], 0).into_iter().eq(0..count + more));
     }
 
     #[test]

@@ -13,7 +13,10 @@ use mailrail_runtime::{buffer, clock};
 impl Intake for World {
     fn room(&self, size: u64) -> Result<(), &'static Reply<'static>> {
         let held = buffer::held_bytes() as u64;
-        if !self.spool.is_available() || held + size.min(self.memory_max) > self.memory_max {
+        if !self.spool.is_available()
+            || self.journal.borrow().is_overfull()
+            || held + size.min(self.memory_max) > self.memory_max
+        {
             return Err(&Reply::STORAGE_FULL);
         }
         Ok(())
@@ -80,6 +83,10 @@ impl Intake for World {
 
     fn rejected(&self, rejection: &Rejection<'_>) {
         self.counts.update(|counts| counts.rejected += 1);
+        // Anybody can cause refusals, as many as they like: they must not fill the memory.
+        if self.journal.borrow().is_overfull() {
+            return;
+        }
         let response = answer(rejection.reply);
         self.journal
             .borrow_mut()
