@@ -10,13 +10,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Rows that a shard is asked for at once.
 const PAGE_LEN: usize = 100;
 /// How long a client may take to ask, and to read.
 const CLIENT_WAIT: Duration = Duration::from_secs(10);
+/// The pause after a client that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest question, in bytes.
 const QUESTION_LEN_MAX: u64 = 1024;
 
@@ -29,12 +30,11 @@ pub(super) fn path(data_dir: &Path) -> PathBuf {
 }
 
 /// Answers questions over a Unix socket in the data directory, on a thread of its own. Dropping it
-/// ends the thread and removes the socket.
+/// removes the socket and ends the thread, at the latest when its present client has had a page.
 #[derive(Debug)]
 pub struct Listener {
     path: PathBuf,
     is_stopping: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Listener {
@@ -52,41 +52,46 @@ impl Listener {
         let socket = UnixListener::bind(&path)?;
         let is_stopping = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&is_stopping);
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("admin".into())
             .spawn(move || {
-                while let Ok((client, _)) = socket.accept() {
+                loop {
+                    let accepted = socket.accept();
                     if flag.load(Ordering::Acquire) {
                         return;
                     }
-                    if let Err(error) = answer(&client, &shards) {
-                        tracing::debug!(%error, "an admin client went away");
+                    let answered = match accepted {
+                        Ok((client, _)) => answer(&client, &shards, &flag),
+                        // Descriptors may be scarce: that passes.
+                        Err(error) => {
+                            std::thread::sleep(ACCEPT_PAUSE);
+                            Err(error)
+                        }
+                    };
+                    if let Err(error) = answered {
+                        tracing::debug!(%error, "a question was not answered");
                     }
                 }
             })?;
-        Ok(Self {
-            path,
-            is_stopping,
-            thread: Some(thread),
-        })
+        Ok(Self { path, is_stopping })
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
         self.is_stopping.store(true, Ordering::Release);
-        // The thread waits in accept: a last client wakes it.
-        let woken = UnixStream::connect(&self.path).is_ok();
-        if let Some(thread) = self.thread.take()
-            && woken
-        {
-            let _ = thread.join();
-        }
+        // The thread waits in accept: a last client wakes it. It is not waited for: whoever asks or reads
+        // as slowly as may be would hold up the stop of the server.
+        let _ = UnixStream::connect(&self.path);
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-fn answer(client: &UnixStream, shards: &[Outside<Letter>]) -> io::Result<()> {
+fn answer(
+    client: &UnixStream,
+    shards: &[Outside<Letter>],
+    is_stopping: &AtomicBool,
+) -> io::Result<()> {
     client.set_read_timeout(Some(CLIENT_WAIT))?;
     client.set_write_timeout(Some(CLIENT_WAIT))?;
     let mut question = String::new();
@@ -99,6 +104,10 @@ fn answer(client: &UnixStream, shards: &[Outside<Letter>]) -> io::Result<()> {
     for shard in shards {
         let mut after = None;
         loop {
+            if is_stopping.load(Ordering::Acquire) {
+                writeln!(out, "{{\"error\":\"the server stops\"}}")?;
+                return out.flush();
+            }
             let Some(page) = page(shard, after, PAGE_LEN) else {
                 writeln!(out, "{{\"error\":\"a shard does not answer\"}}")?;
                 return out.flush();
