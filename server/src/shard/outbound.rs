@@ -186,7 +186,7 @@ impl World {
         let Some(work) = self.lanes.borrow().get(&lane).map(Rc::clone) else {
             return;
         };
-        if self.gate.is_closed() || self.journal.borrow().is_full() {
+        if self.gate.is_closed() || self.is_behind() {
             return;
         }
         if let Some(home) = work.home {
@@ -368,9 +368,9 @@ impl Source for Parcels {
 }
 
 impl World {
-    /// A lane's next parcel, unless events are so far behind that delivery has to wait.
+    /// A lane's next parcel, unless what came of others is so far behind that delivery has to wait.
     pub(super) fn take(&self, lane: LaneId) -> Option<Parcel> {
-        if self.journal.borrow().is_full() {
+        if self.is_behind() {
             return None;
         }
         let parcel = self.queue.borrow_mut().take(now(), lane)?;

@@ -17,6 +17,7 @@ use crate::queue::{self, Cause, Verdict};
 use crate::spool::entry::{self, Deferred, Kind, Settled};
 use mailrail_runtime::log::AppendError;
 use mailrail_runtime::{shard, timer};
+use std::cell::Cell;
 use std::rc::Rc;
 
 /// The pause before a note is tried again that the disk had no room for.
@@ -32,6 +33,26 @@ struct Case {
     report: Report,
     /// The message; `None` if it could not be read.
     message: Option<Loaded>,
+}
+
+/// Something that waits for the disk. While there are many, no more parcels are taken.
+struct Stuck(Rc<Cell<u32>>);
+
+impl Stuck {
+    fn new(count: &Rc<Cell<u32>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+fn is_mere_deferral(verdict: &Verdict) -> bool {
+    verdict.delivered == 0 && verdict.bounced() == 0
 }
 
 fn bits(parts: &[Part]) -> u128 {
@@ -135,6 +156,7 @@ impl World {
         }
         match self.note(&case) {
             Ok(note) => self.forget(case, note),
+            Err(AppendError::Full) if is_mere_deferral(&case.verdict) => self.forget(case, None),
             Err(error) => {
                 tracing::warn!(%error, "an outcome waits for room in the log");
                 let world = self.rc();
@@ -145,11 +167,18 @@ impl World {
 
     /// Records a verdict, however long the disk may be full.
     async fn record(&self, case: Case) {
+        let mut stuck = None;
         loop {
             // In one breath: the notes go to the log, and the queue forgets.
-            if let Ok(note) = self.note(&case) {
-                return self.forget(case, note);
+            match self.note(&case) {
+                Ok(note) => return self.forget(case, note),
+                // A deferral closes nobody: without its note there is an attempt more after a restart.
+                Err(AppendError::Full) if is_mere_deferral(&case.verdict) => {
+                    return self.forget(case, None);
+                }
+                Err(_) => {}
             }
+            stuck.get_or_insert_with(|| Stuck::new(&self.stuck_count));
             let room = self.spool.room(case.verdict.id, entry::DEFERRED_LEN_MAX);
             if room.await.is_err() {
                 timer::sleep(RETRY_MICROS).await;
@@ -316,6 +345,7 @@ impl World {
         };
         let front = meta.encode();
         let parts = [front.as_slice(), &stored_envelope, content];
+        let mut stuck = None;
         loop {
             let message = crate::spool::in_one_chunk(parts.into_iter());
             let len = parts.iter().map(|part| part.len()).sum();
@@ -344,7 +374,10 @@ impl World {
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(error, "a report to a sender waits for the disk");
+                    if stuck.is_none() {
+                        tracing::warn!(error, "a report to a sender waits for the disk");
+                    }
+                    stuck.get_or_insert_with(|| Stuck::new(&self.stuck_count));
                     timer::sleep(RETRY_MICROS).await;
                 }
             }

@@ -146,6 +146,7 @@ async fn prepare(
         ids: RefCell::new(IdSource::new(number, highest)),
         counts: world::Tally::default(),
         sentence_count: Cell::new(0),
+        stuck_count: Rc::default(),
         memory_budget,
         memory_max: memory_max(&config, memory_budget),
         gate: Gate::new(),

@@ -32,6 +32,9 @@ const TICK_MICROS_MAX: u64 = 1_000_000;
 const JOURNAL_MICROS: u64 = 50_000;
 /// Verdicts of the queue's own (too old, nowhere to go) that are being carried out at once.
 const SENTENCE_COUNT_MAX: u32 = 64;
+/// So many outcomes and reports that wait for room on the disk pause delivery: each keeps a message in
+/// memory.
+const STUCK_COUNT_MAX: u32 = 64;
 /// How often the oldest segment is looked at.
 const CLEAN_MICROS: u64 = 200_000;
 
@@ -129,6 +132,8 @@ pub(super) struct World {
     pub(super) ids: RefCell<IdSource>,
     pub(super) counts: Tally,
     pub(super) sentence_count: Cell<u32>,
+    /// Outcomes and reports that wait for room on the disk.
+    pub(super) stuck_count: Rc<Cell<u32>>,
     /// Content kept in memory for delivery.
     pub(super) memory_budget: u64,
     /// Content in memory at all.
@@ -176,6 +181,12 @@ impl World {
         if next.is_some_and(|next| next < self.tick_at.get()) {
             self.wake.notify_one();
         }
+    }
+
+    /// Whether delivery has to wait: for the log of events, or for room to note what came of it. Nobody is
+    /// woken when that ends, but the queue names a lane with due entries again and again.
+    pub(super) fn is_behind(&self) -> bool {
+        self.stuck_count.get() >= STUCK_COUNT_MAX || self.journal.borrow().is_full()
     }
 
     pub(super) fn rc(&self) -> Rc<Self> {
