@@ -11,17 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Runs a test on a shard that is watched: on a busy machine an unwatched one can sleep on its work.
-fn run<F: Future<Output = ()> + 'static>(test: impl Fn() -> F + Send + Clone + 'static) {
-    let options = shard::Options {
-        count: 1,
-        pinned: false,
-        ..shard::Options::default()
-    };
-    shard::run::<(), _, _>(options, move |_| test())
-        .unwrap()
-        .join()
-        .unwrap();
+fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    shard::run_one(test()).unwrap();
 }
 
 /// How long a program gets to start, or to end.

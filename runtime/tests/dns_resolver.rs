@@ -95,17 +95,8 @@ fn hosts(list: &[(u16, &str)]) -> Result<Mx, DnsError> {
     Ok(Mx::Hosts(list.iter().map(exchanger).collect()))
 }
 
-/// Runs a test on a shard that is watched: on a busy machine an unwatched one can sleep on its work.
-fn run<F: Future<Output = ()> + 'static>(test: impl Fn() -> F + Send + Clone + 'static) {
-    let options = shard::Options {
-        count: 1,
-        pinned: false,
-        ..shard::Options::default()
-    };
-    shard::run::<(), _, _>(options, move |_| test())
-        .unwrap()
-        .join()
-        .unwrap();
+fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    shard::run_one(test()).unwrap();
 }
 
 fn one(zone: Zone, options: impl FnOnce(&[SocketAddr]) -> Options) -> (Server, Resolver) {

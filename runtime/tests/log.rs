@@ -1,20 +1,18 @@
 //! The log on a real disk: what was appended is committed, read back, and there after the next start.
 
+mod life;
+
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
 
+use life::run;
 use mailrail_runtime::buffer::{ChunkMut, ChunkSize, held_bytes};
 use mailrail_runtime::log::{
     AppendError, Durability, HEAD_LEN_MAX, Label, Log, Message, Options, Position, ROOM, ReadError,
     Record, Report,
 };
 use mailrail_runtime::shard;
-
-fn run<F: Future>(future: F) -> F::Output {
-    shard::run_one(future).expect("a shard starts")
-}
 
 /// Small segments, so that a test sees many of them.
 fn small(directory: &Path) -> Options {

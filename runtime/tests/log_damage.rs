@@ -1,14 +1,11 @@
 //! Segments hurt on disk between two starts: what is whole comes back, what is not is kept and named.
 
-use std::future::Future;
+mod life;
+
 use std::path::{Path, PathBuf};
 
+use life::run;
 use mailrail_runtime::log::{Damage, Label, Log, LogError, Options, Position, ReadError, Report};
-use mailrail_runtime::shard;
-
-fn run<F: Future>(future: F) -> F::Output {
-    shard::run_one(future).expect("a shard starts")
-}
 
 const SEGMENT_LEN: usize = 256 << 10;
 

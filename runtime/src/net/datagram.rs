@@ -114,24 +114,11 @@ fn adopt(socket: Socket) -> UdpSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard;
-
-    /// Runs a test on a shard that is watched: on a busy machine an unwatched one can sleep on its work.
-    fn run<F: Future<Output = ()> + 'static>(test: impl Fn() -> F + Send + Clone + 'static) {
-        let options = shard::Options {
-            count: 1,
-            pinned: false,
-            ..shard::Options::default()
-        };
-        shard::run::<(), _, _>(options, move |_| test())
-            .unwrap()
-            .join()
-            .unwrap();
-    }
+    use crate::shard::run_one;
 
     #[test]
     fn there_and_back() {
-        run(|| async {
+        run_one(async {
             let server = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
             let client = Datagram::connect(server.local().unwrap()).unwrap();
             client.send(b"question").await.unwrap();
@@ -141,12 +128,13 @@ mod tests {
             server.try_send(b"answer", from).unwrap();
             let len = client.receive(&mut buffer, clock::NEVER).await.unwrap();
             assert_eq!(&buffer[..len], b"answer");
-        });
+        })
+        .unwrap();
     }
 
     #[test]
     fn the_deadline_ends_the_wait_and_the_socket_goes_on() {
-        run(|| async {
+        run_one(async {
             let server = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
             let client = Datagram::connect(server.local().unwrap()).unwrap();
             let mut buffer = [0; 16];
@@ -161,12 +149,13 @@ mod tests {
             let (_, from) = server.receive(&mut buffer).await.unwrap();
             server.try_send(b"y", from).unwrap();
             assert_eq!(client.receive(&mut buffer, clock::NEVER).await.unwrap(), 1);
-        });
+        })
+        .unwrap();
     }
 
     #[test]
     fn nobody_there_is_an_error_not_a_wait() {
-        run(|| async {
+        run_one(async {
             let gone = Bound::bind("127.0.0.1:0".parse().unwrap())
                 .unwrap()
                 .local()
@@ -178,12 +167,13 @@ mod tests {
                 .await
                 .unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        });
+        })
+        .unwrap();
     }
 
     #[test]
     fn strangers_are_not_heard() {
-        run(|| async {
+        run_one(async {
             let server = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
             let stranger = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
             let client = Datagram::connect(server.local().unwrap()).unwrap();
@@ -194,6 +184,7 @@ mod tests {
             server.try_send(b"true", from).unwrap();
             let len = client.receive(&mut buffer, clock::NEVER).await.unwrap();
             assert_eq!(&buffer[..len], b"true");
-        });
+        })
+        .unwrap();
     }
 }
