@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use mailrail_runtime::shard;
 
-/// Runs `future` on a shard of this thread, and waits until the shard's helper thread is gone.
+/// Runs `future` on a shard of this thread, and waits until the shard's helper thread is gone or has nothing to do
+/// (what a life left in the middle of an order keeps the thread waiting for more).
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
     static LIVES: AtomicU32 = AtomicU32::new(0);
     let before = own_name();
@@ -17,7 +18,7 @@ pub(crate) fn run<F: Future>(future: F) -> F::Output {
     set_name(&name);
     let output = shard::run_one(future).expect("a shard starts");
     set_name(&before);
-    while names().any(|other| other == name) {
+    while states().any(|(other, state)| other == name && state != "S") {
         std::thread::yield_now();
     }
     output
@@ -32,10 +33,12 @@ fn set_name(name: &str) {
     std::fs::write("/proc/thread-self/comm", name).unwrap();
 }
 
-/// The names of this process's threads.
-fn names() -> impl Iterator<Item = String> {
+/// The names of this process's threads, and what each does.
+fn states() -> impl Iterator<Item = (String, String)> {
     let threads = std::fs::read_dir("/proc/self/task").unwrap();
-    threads
-        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok())
-        .map(|name| name.trim_end().into())
+    threads.filter_map(|thread| {
+        let stat = std::fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+        Some((name.into(), rest.split(' ').next()?.into()))
+    })
 }
