@@ -77,7 +77,8 @@ pub fn held_bytes() -> usize {
 }
 
 /// Bytes kept ready for reuse on this shard.
-pub fn pooled_bytes() -> usize {
+#[cfg(test)]
+fn pooled_bytes() -> usize {
     POOL.with_borrow(|pool| {
         pool.small.len() * ChunkSize::Small.bytes() + pool.large.len() * ChunkSize::Large.bytes()
     })

@@ -1,4 +1,4 @@
-//! Signals between tasks of one shard: `Notify`, `oneshot`, `Permits`.
+//! Signals between tasks of one shard: `Notify` and `oneshot`.
 //!
 //! `Rc` and `Cell` on purpose: nothing here may leave its shard, nothing here locks. What crosses
 //! shards goes through `mailbox`. No waker is called while something is borrowed.
@@ -53,10 +53,6 @@ impl Default for Row {
 }
 
 impl Row {
-    fn is_empty(&self) -> bool {
-        self.head == NOWHERE
-    }
-
     fn slot(&mut self, place: u32) -> &mut Slot {
         &mut self.slots[place as usize]
     }
@@ -328,122 +324,6 @@ impl<T> std::fmt::Debug for Receiver<T> {
     }
 }
 
-/// A number of permits, handed out in the order of asking. Clones are the same permits.
-#[derive(Debug, Clone)]
-pub struct Permits(Rc<Stock>);
-
-#[derive(Debug)]
-struct Stock {
-    free: Cell<usize>,
-    row: RefCell<Row>,
-}
-
-impl Stock {
-    /// A permit comes back: straight to the oldest who waits, or on the stock.
-    fn give_back(&self) {
-        let called = self.row.borrow_mut().call(true);
-        match called {
-            Some(waker) => waker.wake(),
-            None => self.free.set(self.free.get() + 1),
-        }
-    }
-}
-
-impl Permits {
-    /// `count` permits, all free.
-    #[must_use]
-    pub fn new(count: usize) -> Self {
-        Self(Rc::new(Stock {
-            free: Cell::new(count),
-            row: RefCell::default(),
-        }))
-    }
-
-    /// A permit if one is free. Whoever waits comes first, since a permit that comes back while
-    /// somebody waits is never free.
-    #[must_use]
-    pub fn try_acquire(&self) -> Option<Permit> {
-        let left = self.0.free.get().checked_sub(1)?;
-        self.0.free.set(left);
-        Some(Permit(Rc::clone(&self.0)))
-    }
-
-    /// Waits for a permit.
-    pub fn acquire(&self) -> Acquire<'_> {
-        Acquire {
-            permits: self,
-            place: NOWHERE,
-        }
-    }
-
-    /// How many are free.
-    #[must_use]
-    pub fn free(&self) -> usize {
-        self.0.free.get()
-    }
-
-    /// Whether somebody waits for one.
-    #[must_use]
-    pub fn is_contended(&self) -> bool {
-        !self.0.row.borrow().is_empty()
-    }
-}
-
-/// The wait for a permit.
-#[derive(Debug)]
-#[must_use = "futures do nothing unless awaited"]
-pub struct Acquire<'p> {
-    permits: &'p Permits,
-    place: u32,
-}
-
-impl Future for Acquire<'_> {
-    type Output = Permit;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Permit> {
-        let permits = self.permits;
-        if self.place != NOWHERE {
-            if permits.0.row.borrow_mut().poll(self.place, context.waker()) {
-                self.place = NOWHERE;
-                return Poll::Ready(Permit(Rc::clone(&permits.0)));
-            }
-            return Poll::Pending;
-        }
-        if let Some(permit) = permits.try_acquire() {
-            return Poll::Ready(permit);
-        }
-        self.place = permits.0.row.borrow_mut().join(context.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for Acquire<'_> {
-    fn drop(&mut self) {
-        if self.place != NOWHERE {
-            let handed = self.permits.0.row.borrow_mut().leave(self.place);
-            if handed {
-                self.permits.0.give_back();
-            }
-        }
-    }
-}
-
-/// The right to one of the [`Permits`]; dropping it gives it back.
-#[must_use = "a permit is given back when dropped"]
-pub struct Permit(Rc<Stock>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.give_back();
-    }
-}
-
-impl std::fmt::Debug for Permit {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Permit").finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -514,7 +394,7 @@ mod tests {
             assert!(poll(waiter).is_ready());
         }
         assert_eq!(notify.row.borrow().slots.len(), 5);
-        assert!(notify.row.borrow().is_empty());
+        assert!(notify.row.borrow().head == NOWHERE);
     }
 
     #[test]
@@ -563,39 +443,5 @@ mod tests {
         drop(receiver);
         assert!(sender.is_closed());
         assert_eq!(sender.send(7), Err(7));
-    }
-
-    #[test]
-    fn permits_go_in_the_order_of_asking() {
-        let permits = Permits::new(1);
-        let held = permits.try_acquire().unwrap();
-        let (mut first, mut second) = (permits.acquire(), permits.acquire());
-        assert!(poll(&mut first).is_pending());
-        assert!(poll(&mut second).is_pending());
-        drop(held);
-        assert!(
-            permits.try_acquire().is_none(),
-            "the one who waits comes first"
-        );
-        assert!(poll(&mut second).is_pending());
-        let Poll::Ready(held) = poll(&mut first) else {
-            panic!("the first has its permit")
-        };
-        drop(held);
-        assert!(poll(&mut second).is_ready());
-        assert_eq!(permits.free(), 1);
-    }
-
-    #[test]
-    fn a_permit_handed_to_a_dropped_waiter_is_not_lost() {
-        let permits = Permits::new(1);
-        let held = permits.try_acquire().unwrap();
-        let mut waiter = permits.acquire();
-        assert!(poll(&mut waiter).is_pending());
-        assert!(permits.is_contended());
-        drop(held);
-        drop(waiter);
-        assert_eq!(permits.free(), 1);
-        assert!(!permits.is_contended());
     }
 }

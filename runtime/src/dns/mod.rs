@@ -1,8 +1,8 @@
 //! DNS for a mail server: who takes mail for a domain, and at which addresses.
 //!
 //! Decisions are pure and live in `name`, `query` (what to send, what an answer means), `cache` (given
-//! `now`), `servers` (whom to ask next), `mx` (what the records say about mail) and `resolv_conf`. Only
-//! `client` awaits, and it decides nothing. `server` is a small authoritative answerer for tests and
+//! `now`), `servers` (whom to ask next) and `mx` (what the records say about mail). Only `client` awaits,
+//! and it decides nothing. `server` is a small authoritative answerer for tests and
 //! for the demo. No policy of mail lives here: prohibited hosts and shuffling are the caller's.
 
 pub mod cache;
@@ -11,7 +11,6 @@ mod frame;
 pub mod mx;
 pub mod name;
 pub mod query;
-pub mod resolv_conf;
 pub mod server;
 pub mod servers;
 
@@ -53,13 +52,6 @@ pub enum DnsError {
     Busy,
 }
 
-impl DnsError {
-    /// Whether the same question may have an answer later.
-    pub fn is_temporary(self) -> bool {
-        !matches!(self, Self::BadName)
-    }
-}
-
 /// What a [`Resolver`] needs to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
@@ -91,17 +83,6 @@ impl Options {
             stale_wait: Duration::from_millis(1800),
             in_flight_max: 2_000,
             cache: cache::Limits::default(),
-        }
-    }
-
-    /// As the text of an `/etc/resolv.conf` says.
-    pub fn from_resolv_conf(text: &str) -> Self {
-        let conf = resolv_conf::parse(text);
-        Self {
-            timeout: conf.timeout,
-            attempts: conf.attempts,
-            timeout_total: Duration::from_secs(30),
-            ..Self::with_servers(conf.servers)
         }
     }
 }

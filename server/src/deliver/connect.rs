@@ -211,3 +211,26 @@ pub(super) fn describe(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prohibited_addresses() {
+        let config = crate::config::Config::embedded();
+        let addresses = [
+            "127.0.0.1",
+            "192.0.2.1",
+            "::1",
+            "0.0.0.0",
+            "2001:db8::1",
+            "::ffff:127.9.9.9",
+        ];
+        let addresses = addresses.map(|address| address.parse::<IpAddr>().expect("an address"));
+        let found: Vec<_> = permitted(&addresses, &config.delivery.prohibited_hosts)
+            .map(|address| address.to_string())
+            .collect();
+        assert_eq!(found, ["192.0.2.1", "2001:db8::1"]);
+    }
+}

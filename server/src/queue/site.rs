@@ -1,9 +1,8 @@
 //! Which hosts take a domain's mail, in which order, and what their set is called. Pure.
 //!
-//! It looks nothing up: records and addresses are arguments.
+//! It looks nothing up: the records are arguments.
 
 use super::schedule::mix;
-use crate::config::Network;
 use std::net::IpAddr;
 
 /// Hosts of one plan; the others are the least preferred ones.
@@ -168,14 +167,6 @@ impl Plan {
     }
 }
 
-/// Those of a host's addresses that mail may go to.
-pub fn permitted(addresses: &[IpAddr], prohibited: &[Network]) -> impl Iterator<Item = IpAddr> {
-    addresses
-        .iter()
-        .copied()
-        .filter(|address| !prohibited.iter().any(|network| network.contains(*address)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,23 +270,5 @@ mod tests {
         assert_eq!(one.site()[..480], other.site()[..480]);
         let many = exchangers(names.iter().map(|name| (1, name.as_str())), US).expect("hosts");
         assert_eq!(many.order(1).len(), HOST_COUNT_MAX);
-    }
-
-    #[test]
-    fn prohibited_addresses() {
-        let config = crate::config::Config::embedded();
-        let addresses = [
-            "127.0.0.1",
-            "192.0.2.1",
-            "::1",
-            "0.0.0.0",
-            "2001:db8::1",
-            "::ffff:127.9.9.9",
-        ];
-        let addresses = addresses.map(|address| address.parse::<IpAddr>().expect("an address"));
-        let found: Vec<_> = permitted(&addresses, &config.delivery.prohibited_hosts)
-            .map(|address| address.to_string())
-            .collect();
-        assert_eq!(found, ["192.0.2.1", "2001:db8::1"]);
     }
 }
