@@ -187,12 +187,13 @@ proptest! {
         let mut bytes = image.bytes.clone();
         bytes[cut..].copy_from_slice(&old[cut..]);
         let (records, summary) = scan_whole(&bytes);
-        let expected = image.without(cut..LEN);
-        prop_assert_eq!(&records, &expected);
+        // By chance the old bytes may go on as the new ones would have.
+        let torn = (cut..LEN).find(|&at| bytes[at] != image.bytes[at]).unwrap_or(LEN);
+        prop_assert_eq!(&records, &image.without(torn..LEN));
         prop_assert!(summary.holes.is_empty(), "a torn end is no hole: {:?}", summary);
         // The same when the file itself ends there.
         let (records, summary) = scan_whole(&image.bytes[..cut]);
-        prop_assert_eq!(&records, &expected);
+        prop_assert_eq!(&records, &image.without(cut..LEN));
         prop_assert!(summary.holes.is_empty());
     }
 
