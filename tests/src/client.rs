@@ -1,7 +1,7 @@
 //! A blocking SMTP client that may be as rude as a test needs.
 //!
 //! It knows no rules: it sends what it is told and reads replies. Every operation ends after
-//! [`PATIENCE`](crate::wait::PATIENCE).
+//! [`PATIENCE`].
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
