@@ -1,6 +1,7 @@
 //! Start, stop and change of mind: SIGTERM lets open mail finish, SIGHUP reads the configuration
 //! again, and a wrong one changes nothing.
 
+use std::io::Write;
 use std::time::Duration;
 
 use mailrail_tests::{Answer, Client, Script, Server, Sink, message, wait};
@@ -65,6 +66,45 @@ fn sigterm_does_not_wait_for_ever() {
         Some("next"),
         "half a message was kept"
     );
+}
+
+/// A peer that always has another message ready is never waited for, and is told all the same.
+#[test]
+fn sigterm_is_heard_by_a_sender_that_never_pauses() {
+    let sink = Sink::start();
+    let mut server = Server::setup()
+        .route("*", sink.address())
+        .top("stop_timeout = \"10m\"")
+        .listener("max_messages_per_connection = 1000000")
+        .start();
+    let mut busy = server.client();
+    let mut writer = busy.writer();
+    let flood = std::thread::spawn(move || {
+        let content = message::with_id("flood", 300);
+        let mut text = format!(
+            "MAIL FROM:<a@client.example>\r\nRCPT TO:<b@sink.example>\r\nBDAT {} LAST\r\n",
+            content.len()
+        )
+        .into_bytes();
+        text.extend_from_slice(&content);
+        // It ends with the connection.
+        while writer.write_all(&text.repeat(100)).is_ok() {}
+    });
+    for _ in 0..30 {
+        busy.reply().expect(250);
+    }
+    server.terminate();
+    let last = loop {
+        match busy.try_reply() {
+            Ok(reply) if reply.code == 250 => {}
+            last => break last,
+        }
+    };
+    // Bytes that nobody reads any more may cut the connection before the last reply is read.
+    assert!(last.is_err() || last.is_ok_and(|reply| reply.code == 421));
+    let status = server.wait();
+    assert!(status.success(), "{status}");
+    flood.join().expect("the flood ends");
 }
 
 /// SIGINT is the same wish; and a stopped server's mail waits for the next start.

@@ -142,6 +142,11 @@ pub async fn serve<I: Intake>(
         if step?.is_break() {
             return connection.flush().await;
         }
+        // A peer that never pauses is never waited for, and hears of the stop all the same.
+        if !connection.is_closing && listener.gate.is_closed() {
+            connection.is_closing = true;
+            dialogue.session.shut_down();
+        }
         if connection.turn_is_over() {
             shard::yield_if_needed().await;
         }
