@@ -79,17 +79,20 @@ fn sigterm_is_heard_by_a_sender_that_never_pauses() {
         .start();
     let mut busy = server.client();
     let mut writer = busy.writer();
-    let flood = std::thread::spawn(move || {
-        let content = message::with_id("flood", 300);
-        let mut text = format!(
-            "MAIL FROM:<a@client.example>\r\nRCPT TO:<b@sink.example>\r\nBDAT {} LAST\r\n",
-            content.len()
-        )
-        .into_bytes();
-        text.extend_from_slice(&content);
-        // It ends with the connection.
-        while writer.write_all(&text.repeat(100)).is_ok() {}
-    });
+    let flood = std::thread::Builder::new()
+        .name("flood".into())
+        .spawn(move || {
+            let content = message::with_id("flood", 300);
+            let mut text = format!(
+                "MAIL FROM:<a@client.example>\r\nRCPT TO:<b@sink.example>\r\nBDAT {} LAST\r\n",
+                content.len()
+            )
+            .into_bytes();
+            text.extend_from_slice(&content);
+            // It ends with the connection.
+            while writer.write_all(&text.repeat(100)).is_ok() {}
+        })
+        .expect("a thread");
     for _ in 0..30 {
         busy.reply().expect(250);
     }
