@@ -29,10 +29,15 @@ fn hear(session: &mut Session<'_>, mut input: &[u8], out: &mut Vec<u8>) -> usize
             Event::Data(turn) => session.reply(turn, &Reply::START_DATA, out),
             Event::EndOfData(turn) => session.reply(turn, &Reply::QUEUED, out),
             Event::Body(bytes) => octets += black_box(bytes).len(),
-            Event::Other(verb, _, turn) => session.reply(turn, &verb.default_reply(), out),
+            Event::Other(other, turn) => session.reply(turn, &other.default_reply(), out),
             Event::NeedInput => return octets,
             Event::Answered(..) | Event::Reset => {}
-            Event::StartTls(_) | Event::Handshake | Event::Close => unreachable!("not asked for"),
+            Event::StartTls(_)
+            | Event::Auth(..)
+            | Event::Sasl(..)
+            | Event::EndOfDataFor(..)
+            | Event::Handshake
+            | Event::Close => unreachable!("not asked for"),
         }
     }
 }

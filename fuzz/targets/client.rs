@@ -34,10 +34,10 @@ fn talk(settings: u8, bytes: &[u8], piece_len: usize) {
         "x@a.example"
     };
     let mut envelope = Envelope::new(ReversePath::Mailbox(mailbox(from)), &to);
-    envelope.size = (!is_set(3)).then_some(CONTENT.len() as u64);
+    envelope.mail.size = (!is_set(3)).then_some(CONTENT.len() as u64);
     envelope.leading_dots = true;
     if is_set(4) {
-        envelope.body = BodyKind::EightBitMime;
+        envelope.mail.body = Some(BodyKind::EightBitMime);
     }
 
     let now = Instant::from_micros(0);
@@ -79,7 +79,13 @@ fn talk(settings: u8, bytes: &[u8], piece_len: usize) {
             | Event::Mail(_)
             | Event::Recipient(..)
             | Event::SendBody
-            | Event::TlsRefused(_) => {}
+            | Event::TlsRefused(_)
+            | Event::Challenge(_)
+            | Event::Authenticated(_)
+            | Event::AuthRefused(_)
+            | Event::Other(_)
+            | Event::LeftOver(_)
+            | Event::Delivered(..) => {}
             Event::Close(_) | Event::Broken(..) | Event::Closed => {
                 let _ = session.fates();
                 return;

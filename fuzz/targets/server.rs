@@ -4,7 +4,7 @@
 use mailrail_protocol::extension::Extension;
 use mailrail_protocol::limits::{COMMAND_LINE_LEN_MAX, REPLY_LEN_MAX};
 use mailrail_protocol::reply::Reply;
-use mailrail_protocol::server::{Config, Event, Expects, Peer, Session, Verdict};
+use mailrail_protocol::server::{Config, Event, Expects, Peer, Session, Tls, Verdict};
 use mailrail_protocol::time::Instant;
 
 /// One octet of settings, then what the client sends.
@@ -34,7 +34,8 @@ fn config(settings: u8) -> Config {
         config.extensions = config.extensions.with(Extension::StartTls);
     }
     if is_set(3) {
-        (config.bare_line_ends, config.nul) = (Verdict::Accept, Verdict::Accept);
+        (config.strictness.bare_line_ends, config.strictness.nul) =
+            (Verdict::Accept, Verdict::Accept);
     }
     if is_set(4) {
         config.extensions = config.extensions.with_size_max(100);
@@ -85,7 +86,7 @@ fn talk(config: &Config, bytes: &[u8], piece_len: usize) -> Seen {
                 return seen;
             }
             Event::Handshake => {
-                session.tls_established();
+                session.tls_established(Tls::PLAIN);
                 (None, Reply::OK)
             }
             Event::Answered(..) => (None, Reply::OK),
@@ -111,7 +112,9 @@ fn talk(config: &Config, bytes: &[u8], piece_len: usize) -> Seen {
             Event::StartTls(turn) => (Some(turn), Reply::START_TLS),
             Event::Mail(_, turn) => (Some(turn), Reply::SENDER_OK),
             Event::Recipient(_, turn) => (Some(turn), Reply::RECIPIENT_OK),
-            Event::Other(verb, _, turn) => (Some(turn), verb.default_reply()),
+            Event::Other(other, turn) => (Some(turn), other.default_reply()),
+            Event::Auth(_, turn) | Event::Sasl(_, turn) => (Some(turn), Reply::NOT_IMPLEMENTED),
+            Event::EndOfDataFor(_, turn) => (Some(turn), Reply::QUEUED),
             Event::Data(turn) => {
                 body.clear();
                 (Some(turn), Reply::OK)

@@ -1,8 +1,8 @@
 //! The engine's rooms, and what it may never hold: sockets, clocks, randomness, threads. What it is
 //! and how it is used is in its README, which follows.
 //!
-//! Layers, each knowing only those above it: `time` `limits` `ascii` · `line` `address` `reply`
-//! `body` · `command` `extension` · `server` and `client`, which never know each other.
+//! Layers, each knowing only those above it: `time` `limits` `ascii` · `line` `xtext` `address` `reply`
+//! `body` `sasl` · `command` `extension` · `server` and `client`, which never know each other.
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
@@ -23,5 +23,7 @@ pub mod extension;
 pub mod limits;
 mod line;
 pub mod reply;
+pub mod sasl;
 pub mod server;
 pub mod time;
+pub mod xtext;

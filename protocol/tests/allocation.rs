@@ -71,9 +71,13 @@ fn run(config: &Config, input: &[u8], piece: usize, out: &mut Vec<u8>) -> Seen {
             Event::NeedInput if to == input.len() => return seen,
             Event::NeedInput => to = input.len().min(to + piece),
             Event::Close => return seen,
-            Event::Other(verb, _, turn) => session.reply(turn, &verb.default_reply(), out),
+            Event::Other(other, turn) => session.reply(turn, &other.default_reply(), out),
             Event::Answered(..) | Event::Reset => {}
             Event::StartTls(turn) => session.reply(turn, &Reply::TLS_UNAVAILABLE, out),
+            Event::Auth(_, turn) | Event::Sasl(_, turn) => {
+                session.reply(turn, &Reply::NOT_IMPLEMENTED, out);
+            }
+            Event::EndOfDataFor(_, turn) => session.reply(turn, &Reply::QUEUED, out),
             Event::Handshake => unreachable!("no TLS is offered"),
         }
         if out.len() > out.capacity() / 2 {

@@ -16,6 +16,8 @@ pub struct Config {
     pub pipelining: bool,
     /// Send by BDAT where CHUNKING is offered.
     pub chunking: bool,
+    /// Speak LMTP: LHLO, and an answer for each recipient behind the content.
+    pub lmtp: bool,
     /// Octets of a body that may follow BDAT at once, before the recipients are answered for.
     pub at_once_max: u64,
     /// The same when this connection has already taken a message.
@@ -38,6 +40,7 @@ impl Config {
             timeouts: Timeouts::default(),
             pipelining: true,
             chunking: true,
+            lmtp: false,
             at_once_max: 64 * 1024,
             at_once_proven_max: 1024 * 1024,
         }

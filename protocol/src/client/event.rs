@@ -2,7 +2,7 @@
 //! for what went wrong. No state lives here.
 
 use crate::address::ReversePath;
-use crate::command::{BodyKind, Recipient};
+use crate::command::{Mail, Recipient};
 use crate::extension::Extensions;
 use crate::reply::parse::Answer;
 use crate::reply::{Class, Status};
@@ -11,17 +11,12 @@ use crate::reply::{Class, Status};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Envelope<'e> {
-    /// Where failures are reported to.
-    pub from: ReversePath<'e>,
+    /// The sender and what is asked for the message as a whole. Without its `size`, which must be
+    /// exact, there is no SIZE, and BDAT only in the caller's own chunks. Its `smtputf8` says that header
+    /// fields hold UTF-8; that an address does, the session sees for itself.
+    pub mail: Mail<'e>,
     /// Where the message shall go: one at least.
     pub recipients: &'e [Recipient<'e>],
-    /// Octets of content, exactly, if known: without it there is no BDAT and no SIZE.
-    pub size: Option<u64>,
-    /// What the content's lines hold.
-    pub body: BodyKind,
-    /// The header fields hold UTF-8, so the message can go nowhere without SMTPUTF8. (That an
-    /// address does, the session sees for itself.)
-    pub smtputf8: bool,
     /// A line of the content may start with a dot; `false` spares the search for them.
     pub leading_dots: bool,
 }
@@ -31,11 +26,8 @@ impl<'e> Envelope<'e> {
     #[must_use]
     pub const fn new(from: ReversePath<'e>, recipients: &'e [Recipient<'e>]) -> Self {
         Self {
-            from,
+            mail: Mail::new(from),
             recipients,
-            size: None,
-            body: BodyKind::SevenBit,
-            smtputf8: false,
             leading_dots: true,
         }
     }
@@ -49,6 +41,9 @@ pub enum Next {
     Wait,
     /// Send what was written and then the content by `segments`, in one write if you can; then call `end_body`.
     Body,
+    /// The next piece of the content is due: announce it by `chunk`, send what that wrote, and the
+    /// piece by `segments`.
+    Chunk,
 }
 
 /// What happened. It borrows the input, never the session.
@@ -64,6 +59,16 @@ pub enum Event<'i> {
     Handshake,
     /// STARTTLS was refused; the dialogue goes on in clear text.
     TlsRefused(Answer<'i>),
+    /// The peer's next word in an AUTH exchange, in base64 as it came: answer by `respond`.
+    Challenge(&'i [u8]),
+    /// AUTH has succeeded.
+    Authenticated(Answer<'i>),
+    /// AUTH has failed, or was cancelled; the dialogue goes on.
+    AuthRefused(Answer<'i>),
+    /// How the command sent by `ask` was answered.
+    Other(Answer<'i>),
+    /// The peer's LIMITS leave no room for the recipients from this index on: they want a transaction of their own.
+    LeftOver(u16),
     /// How MAIL was answered. If not positively, `Over` follows.
     Mail(Answer<'i>),
     /// How the recipient of this index was answered.
@@ -73,7 +78,10 @@ pub enum Event<'i> {
     /// The end of a transaction: how the message as a whole was answered, be it at DATA or after
     /// the content. It holds for all recipients that had a positive answer before.
     Sent(Answer<'i>),
-    /// The end of a transaction that sent no content: the sender was refused, or every recipient,
+    /// LMTP: how the message was answered for one of the recipients that were taken, counted from
+    /// 0 in their order. `Over` follows the last.
+    Delivered(u16, Answer<'i>),
+    /// The end of a transaction that sent no content, or whose content was answered for each recipient: the sender was refused, or every recipient,
     /// as earlier events have told, or `reset` was called.
     Over,
     /// The end of a transaction: this peer cannot be given the message. Nothing of it was sent.
@@ -100,6 +108,14 @@ pub enum Unsendable {
     EightBit,
     /// It needs SMTPUTF8, and the peer has none.
     Utf8,
+    /// It is binary, and the peer has no BINARYMIME, or no CHUNKING.
+    Binary,
+    /// It needs REQUIRETLS, and the peer has none, or there is no TLS.
+    RequireTls,
+    /// It must be given back if it is late, and the peer has no DELIVERBY, or wants more time.
+    DeliverBy,
+    /// It must be held, and the peer has no FUTURERELEASE, or not for so long.
+    Hold,
 }
 
 impl Unsendable {
@@ -113,6 +129,12 @@ impl Unsendable {
             Self::EightBit => Status::new(Class::Permanent, 6, 3),
             //= RFC 6531 section 3.2: X.6.7 says that an address needs SMTPUTF8
             Self::Utf8 => Status::new(Class::Permanent, 6, 7),
+            Self::Binary => Status::new(Class::Permanent, 6, 3),
+            //= RFC 8689 section 5: X.7.30 says that REQUIRETLS is needed
+            Self::RequireTls => Status::new(Class::Permanent, 7, 30),
+            //= RFC 2852 section 4.1.4: X.4.7 says that the time to deliver has run out
+            Self::DeliverBy => Status::new(Class::Permanent, 4, 7),
+            Self::Hold => Status::new(Class::Permanent, 5, 4),
         }
     }
 }
@@ -145,6 +167,10 @@ pub enum Step {
     Hello,
     /// STARTTLS.
     StartTls,
+    /// AUTH and what follows it.
+    Auth,
+    /// A command sent by `ask`.
+    Other,
     /// RSET.
     Reset,
     /// MAIL.

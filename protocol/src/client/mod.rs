@@ -58,7 +58,7 @@ mod state;
 mod window;
 
 pub use crate::body::stuff::Segments;
-pub use crate::command::{BodyKind, Recipient};
+pub use crate::command::{BodyKind, Mail, Other, Recipient};
 pub use crate::reply::parse::Answer;
 pub use config::{Config, Timeouts};
 pub use event::{Envelope, Event, Fate, Next, Step, Unsendable, Violation};

@@ -25,13 +25,13 @@ pub(super) fn plan<'e>(
     proven: bool,
     config: &Config,
 ) -> Result<(Mail<'e>, Way), Unsendable> {
-    let utf8 = envelope.smtputf8
-        || !envelope.from.as_str().is_ascii()
+    let utf8 = envelope.mail.smtputf8
+        || !envelope.mail.from.as_str().is_ascii()
         || envelope
             .recipients
             .iter()
             .any(|recipient| !recipient.to.as_str().is_ascii());
-    let eight_bit = envelope.body == BodyKind::EightBitMime;
+    let eight_bit = envelope.mail.body == Some(BodyKind::EightBitMime);
     //= RFC 6531 section 3.2: such a message goes to no server without SMTPUTF8
     if utf8 && !extensions.has(Extension::SmtpUtf8) {
         return Err(Unsendable::Utf8);
@@ -41,16 +41,19 @@ pub(super) fn plan<'e>(
         return Err(Unsendable::EightBit);
     }
     //= RFC 1870 section 6.1: what is larger than the limit that was named is not even tried
-    if envelope.size > extensions.size_max() && extensions.size_max().is_some() {
+    if envelope.mail.size > extensions.size_max() && extensions.size_max().is_some() {
         return Err(Unsendable::TooLarge);
     }
     let mail = Mail {
-        from: envelope.from,
-        size: envelope.size.filter(|_| extensions.has(Extension::Size)),
+        size: envelope
+            .mail
+            .size
+            .filter(|_| extensions.has(Extension::Size)),
         body: eight_bit.then_some(BodyKind::EightBitMime),
         smtputf8: utf8,
+        ..Mail::new(envelope.mail.from)
     };
-    Ok((mail, way(envelope.size, extensions, proven, config)))
+    Ok((mail, way(envelope.mail.size, extensions, proven, config)))
 }
 
 //= RFC 3030 section 3: BDAT goes to servers alone that offer CHUNKING

@@ -4,11 +4,12 @@
 use super::next::{Way, pipelines, plan, step, timeout};
 use super::stage::{Answers, Phase, Stage};
 use super::window::{Kind, Window};
-use super::{Answer, Config, Envelope, Event, Fate, Next, Segments, Violation};
+use super::{Answer, Config, Envelope, Event, Fate, Next, Other, Segments, Violation};
 use crate::body::stuff::Edge;
 use crate::command::write::{self, DATA, QUIT, RESET, START_TLS};
 use crate::extension::{self, Extensions};
 use crate::reply::parse::{Fault, Reader};
+use crate::sasl::Mechanism;
 use crate::time::Instant;
 use alloc::vec::Vec;
 
@@ -200,7 +201,7 @@ impl<'c> Session<'c> {
         if answers.nobody(self.recipient_count) {
             return false;
         }
-        match (self.way, envelope.size) {
+        match (self.way, envelope.mail.size) {
             (Way::Chunk, _) if !all_answered => {}
             (Way::Chunk | Way::ChunkAtOnce, Some(size)) => {
                 let from = out.len();
@@ -454,6 +455,62 @@ impl<'c> Session<'c> {
         };
         self.send(Kind::End, end, out);
         self.stage = Stage::Ended;
+    }
+
+    /// Appends AUTH, behind [`Event::Ready`] and between transactions, with an initial response (which the session
+    /// writes in base64) if there is one. False if that response made the line too long: then it was left
+    /// out, and the peer's first challenge, which is empty, is to be answered with it.
+    //= RFC 4954 section 4: an initial response that does not fit into the line is not sent with it
+    ///
+    /// # Panics
+    /// In a transaction, or if the peer does not offer the mechanism.
+    pub fn auth(
+        &mut self,
+        mechanism: Mechanism,
+        initial: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let _ = (mechanism, initial, out);
+        unimplemented!()
+    }
+
+    /// Appends the answer to [`Event::Challenge`], in base64.
+    ///
+    /// # Panics
+    /// If no challenge waits for an answer.
+    pub fn respond(&mut self, response: &[u8], out: &mut Vec<u8>) {
+        let _ = (response, out);
+        unimplemented!()
+    }
+
+    /// Answers [`Event::Challenge`] by giving up; [`Event::AuthRefused`] will follow.
+    ///
+    /// # Panics
+    /// If no challenge waits for an answer.
+    pub fn cancel_auth(&mut self, out: &mut Vec<u8>) {
+        let _ = out;
+        unimplemented!()
+    }
+
+    /// Appends a command that is no part of a transaction; [`Event::Other`] will tell the answer. Behind
+    /// XCLIENT the dialogue begins anew: after a positive answer comes [`Event::Ready`] again.
+    ///
+    /// # Panics
+    /// In a transaction.
+    pub fn ask(&mut self, other: &Other<'_>, out: &mut Vec<u8>) {
+        let _ = (other, out);
+        unimplemented!()
+    }
+
+    /// Announces the next piece of the content, where `write` says [`Next::Chunk`]: `len` octets, and whether
+    /// they are the last ones.
+    ///
+    /// # Panics
+    /// If no chunk is due.
+    //= RFC 3030 section 2: BDAT, the number of octets, and LAST with the last of the chunks
+    pub fn chunk(&mut self, len: u64, last: bool, out: &mut Vec<u8>) {
+        let _ = (len, last, out);
+        unimplemented!()
     }
 
     /// Gives up the newest transaction: `Over` will follow. `false` if it is too late, since the

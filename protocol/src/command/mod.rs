@@ -1,13 +1,25 @@
 //! The commands of SMTP as values: what a client says, understood. When a command is allowed, and
 //! what answers it, is the sessions' business.
 
+mod attributes;
+mod dsn;
+mod other;
 mod parameters;
 pub mod parse;
+mod strictness;
 mod table;
+mod timing;
 pub mod write;
 
+pub use attributes::{Attribute, AttributeSet, Attributes};
+pub use dsn::{Notify, OriginalRecipient, Return};
+pub use other::{Etrn, Other};
+pub use strictness::{Strictness, Verdict};
+pub use timing::{DeliverBy, Hold, Priority, PriorityProfile};
+
 use crate::address::{ForwardPath, ReversePath};
-use crate::reply::Reply;
+use crate::sasl::Mechanism;
+use crate::xtext::Xtext;
 
 /// The first word of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -16,6 +28,8 @@ pub enum Verb {
     Ehlo,
     /// HELO
     Helo,
+    /// LHLO, which LMTP has in place of both
+    Lhlo,
     /// MAIL FROM
     Mail,
     /// RCPT TO
@@ -42,20 +56,12 @@ pub enum Verb {
     StartTls,
     /// AUTH
     Auth,
+    /// XCLIENT
+    XClient,
+    /// XFORWARD
+    XForward,
     /// Anything else.
     Unknown,
-}
-
-impl Verb {
-    /// What to answer to [`crate::server::Event::Other`] where no policy says more.
-    #[must_use]
-    pub const fn default_reply(self) -> Reply<'static> {
-        match self {
-            //= RFC 5321 section 3.5.3: a server that does not verify says 252
-            Self::Verify => Reply::CANNOT_VERIFY,
-            _ => Reply::NOT_IMPLEMENTED,
-        }
-    }
 }
 
 /// EHLO or HELO.
@@ -67,6 +73,16 @@ pub struct Hello<'i> {
     pub name: &'i str,
 }
 
+/// AUTH: an exchange begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Auth<'i> {
+    /// Which one.
+    pub mechanism: Mechanism,
+    /// The initial response in base64, as it came; empty where `=` was written, `None` where nothing was.
+    //= RFC 4954 section 4: an initial response of no octets is written as an equals sign
+    pub initial: Option<&'i [u8]>,
+}
+
 /// What a message's lines may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
 pub enum BodyKind {
@@ -75,6 +91,9 @@ pub enum BodyKind {
     SevenBit,
     /// Octets above 127 too.
     EightBitMime,
+    /// No lines at all: any octets.
+    //= RFC 3030 section 3: BINARYMIME, which needs BDAT
+    BinaryMime,
 }
 
 /// MAIL FROM and its parameters.
@@ -89,6 +108,30 @@ pub struct Mail<'i> {
     pub body: Option<BodyKind>,
     /// SMTPUTF8: addresses or header fields may hold UTF-8.
     pub smtputf8: bool,
+    /// REQUIRETLS: the message may travel over authenticated TLS alone.
+    pub require_tls: bool,
+    /// RET; `None` when the parameter was not given.
+    pub return_: Option<Return>,
+    /// ENVID: the sender's own name for this transaction, of at most 100 octets.
+    pub envelope_id: Option<Xtext<'i>>,
+    /// AUTH: who handed the message in, as far as the client vouches for it.
+    pub submitter: Option<Submitter<'i>>,
+    /// BY
+    pub deliver_by: Option<DeliverBy>,
+    /// HOLDFOR or HOLDUNTIL
+    pub hold: Option<Hold>,
+    /// MT-PRIORITY
+    pub priority: Option<Priority>,
+}
+
+/// AUTH of MAIL.
+//= RFC 4954 section 5: AUTH=<> says that nobody is known, or is trusted enough
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Submitter<'i> {
+    /// `<>`
+    Unknown,
+    /// A mailbox, encoded.
+    Mailbox(Xtext<'i>),
 }
 
 impl<'i> Mail<'i> {
@@ -100,6 +143,13 @@ impl<'i> Mail<'i> {
             size: None,
             body: None,
             smtputf8: false,
+            require_tls: false,
+            return_: None,
+            envelope_id: None,
+            submitter: None,
+            deliver_by: None,
+            hold: None,
+            priority: None,
         }
     }
 }
@@ -110,12 +160,20 @@ impl<'i> Mail<'i> {
 pub struct Recipient<'i> {
     /// Where the message shall go.
     pub to: ForwardPath<'i>,
+    /// NOTIFY; `None` when the parameter was not given.
+    pub notify: Option<Notify>,
+    /// ORCPT
+    pub original: Option<OriginalRecipient<'i>>,
 }
 
 impl<'i> Recipient<'i> {
     /// To here, with no parameters.
     #[must_use]
     pub const fn new(to: ForwardPath<'i>) -> Self {
-        Self { to }
+        Self {
+            to,
+            notify: None,
+            original: None,
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! session's question; each refusal here is the reply that the grammar asks for.
 
 use super::parameters::{self, Malformed, Parameter};
-use super::{BodyKind, Hello, Mail, Recipient, Verb};
+use super::{BodyKind, Hello, Mail, Other, Recipient, Verb};
 use crate::address::{self, Charset};
 use crate::ascii;
 use crate::extension::{Extension, Extensions};
@@ -123,6 +123,23 @@ pub fn recipient<'i>(
         return Err(&Reply::NEED_SMTPUTF8);
     }
     Ok(Recipient::new(to))
+}
+
+/// The argument of VRFY, EXPN, HELP, NOOP, ETRN, XCLIENT or XFORWARD.
+///
+/// # Errors
+/// What breaks the grammar, and other verbs.
+pub fn other(verb: Verb, argument: &[u8]) -> Result<Other<'_>, Refusal> {
+    let text = core::str::from_utf8(argument).map_err(|_| &Reply::BAD_ARGUMENT)?;
+    if text.is_empty() {
+        return Err(&Reply::BAD_ARGUMENT);
+    }
+    match verb {
+        Verb::Verify => Ok(Other::Verify(text)),
+        Verb::Expand => Ok(Other::Expand(text)),
+        Verb::Etrn => Ok(Other::Etrn(super::Etrn::Node(text))),
+        _ => Err(&Reply::NOT_IMPLEMENTED),
+    }
 }
 
 /// The argument of BDAT.

@@ -29,6 +29,9 @@ const TABLE: &[Row] = &[
     row("EXPN", Verb::Expand),
     row("HELP", Verb::Help),
     row("ETRN", Verb::Etrn),
+    row("LHLO", Verb::Lhlo),
+    row("XCLIENT", Verb::XClient),
+    row("XFORWARD", Verb::XForward),
 ];
 
 impl Verb {

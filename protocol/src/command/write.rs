@@ -29,6 +29,7 @@ impl Mail<'_> {
             None => {}
             Some(BodyKind::SevenBit) => out.extend_from_slice(b" BODY=7BIT"),
             Some(BodyKind::EightBitMime) => out.extend_from_slice(b" BODY=8BITMIME"),
+            Some(BodyKind::BinaryMime) => out.extend_from_slice(b" BODY=BINARYMIME"),
         }
         if self.smtputf8 {
             //= RFC 6531 section 3.4: SMTPUTF8, without a value

@@ -4,9 +4,13 @@
 pub mod advertise;
 pub mod parse;
 
+use crate::command::{AttributeSet, PriorityProfile};
+use crate::sasl::Mechanisms;
+
 /// A service extension.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Extension {
     /// RFC 2920 section 2
     Pipelining,
@@ -24,13 +28,37 @@ pub enum Extension {
     StartTls,
     /// RFC 3461 section 2
     Dsn,
-    /// RFC 4954 section 3; which mechanisms it has is not kept here.
+    /// RFC 4954 section 3, with [`Extensions::mechanisms`]
     Auth,
+    /// RFC 3030 section 3
+    BinaryMime,
+    /// RFC 8689 section 2
+    RequireTls,
+    /// RFC 9422 section 3, with [`Extensions::limits`]
+    Limits,
+    /// RFC 2852 section 3, with [`Extensions::deliver_by_min`]
+    DeliverBy,
+    /// RFC 4865 section 3, with [`Extensions::future_release`]
+    FutureRelease,
+    /// RFC 6710 section 3, with [`Extensions::priority_profile`]
+    MtPriority,
+    /// RFC 1985 section 3
+    Etrn,
+    /// RFC 5321 section 4.1.1.6
+    Verify,
+    /// RFC 5321 section 4.1.1.7
+    Expand,
+    /// RFC 5321 section 4.1.1.8
+    Help,
+    /// <https://www.postfix.org/XCLIENT_README.html>, with [`Extensions::x_client`]
+    XClient,
+    /// <https://www.postfix.org/XFORWARD_README.html>, with [`Extensions::x_forward`]
+    XForward,
 }
 
 impl Extension {
     /// All that are known, in the order in which they are announced.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 21] = [
         Self::Pipelining,
         Self::Size,
         Self::EightBitMime,
@@ -40,6 +68,18 @@ impl Extension {
         Self::StartTls,
         Self::Dsn,
         Self::Auth,
+        Self::BinaryMime,
+        Self::RequireTls,
+        Self::Limits,
+        Self::DeliverBy,
+        Self::FutureRelease,
+        Self::MtPriority,
+        Self::Etrn,
+        Self::Verify,
+        Self::Expand,
+        Self::Help,
+        Self::XClient,
+        Self::XForward,
     ];
 
     /// The word that announces it.
@@ -55,16 +95,58 @@ impl Extension {
             Self::StartTls => "STARTTLS",
             Self::Dsn => "DSN",
             Self::Auth => "AUTH",
+            Self::BinaryMime => "BINARYMIME",
+            Self::RequireTls => "REQUIRETLS",
+            Self::Limits => "LIMITS",
+            Self::DeliverBy => "DELIVERBY",
+            Self::FutureRelease => "FUTURERELEASE",
+            Self::MtPriority => "MT-PRIORITY",
+            Self::Etrn => "ETRN",
+            Self::Verify => "VRFY",
+            Self::Expand => "EXPN",
+            Self::Help => "HELP",
+            Self::XClient => "XCLIENT",
+            Self::XForward => "XFORWARD",
         }
     }
 }
 
-/// A set of extensions, with what SIZE says.
+/// What LIMITS names; 0 where a limit is not named.
+//= RFC 9422 section 4: RCPTMAX, MAILMAX and RCPTDOMAINMAX
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub struct Limits {
+    /// RCPTMAX: recipients in one transaction.
+    pub recipient_count_max: u32,
+    /// MAILMAX: transactions in one connection.
+    pub mail_count_max: u32,
+    /// RCPTDOMAINMAX: different domains among the recipients of one transaction.
+    pub recipient_domain_count_max: u32,
+}
+
+/// What FUTURERELEASE names: how far ahead a message may be held.
+//= RFC 4865 section 3: the longest interval in seconds, and the last moment
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub struct FutureRelease {
+    /// Seconds from now.
+    pub interval_max_s: u32,
+    /// Seconds since the start of 1970, UTC.
+    pub until_max: u64,
+}
+
+/// A set of extensions, with what the lines behind EHLO say of each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
 pub struct Extensions {
-    bits: u16,
+    bits: u32,
     /// Octets; 0 where no limit is named.
     size_max: u64,
+    future_release: FutureRelease,
+    limits: Limits,
+    /// Seconds; 0 where none is named.
+    deliver_by_min: u32,
+    mechanisms: Mechanisms,
+    x_client: AttributeSet,
+    x_forward: AttributeSet,
+    priority_profile: PriorityProfile,
 }
 
 impl Extensions {
@@ -72,6 +154,20 @@ impl Extensions {
     pub const NONE: Self = Self {
         bits: 0,
         size_max: 0,
+        future_release: FutureRelease {
+            interval_max_s: 0,
+            until_max: 0,
+        },
+        limits: Limits {
+            recipient_count_max: 0,
+            mail_count_max: 0,
+            recipient_domain_count_max: 0,
+        },
+        deliver_by_min: 0,
+        mechanisms: Mechanisms::NONE,
+        x_client: AttributeSet::NONE,
+        x_forward: AttributeSet::NONE,
+        priority_profile: PriorityProfile::Unnamed,
     };
 
     /// The same set and `extension`.
@@ -96,6 +192,55 @@ impl Extensions {
         self.with(Extension::Size)
     }
 
+    /// The same set and AUTH, with these mechanisms.
+    #[must_use]
+    pub const fn with_mechanisms(mut self, mechanisms: Mechanisms) -> Self {
+        self.mechanisms = mechanisms;
+        self.with(Extension::Auth)
+    }
+
+    /// The same set and LIMITS.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self.with(Extension::Limits)
+    }
+
+    /// The same set and DELIVERBY, with the shortest time in seconds that is taken; 0 names none.
+    #[must_use]
+    pub const fn with_deliver_by_min(mut self, seconds: u32) -> Self {
+        self.deliver_by_min = seconds;
+        self.with(Extension::DeliverBy)
+    }
+
+    /// The same set and FUTURERELEASE.
+    #[must_use]
+    pub const fn with_future_release(mut self, future_release: FutureRelease) -> Self {
+        self.future_release = future_release;
+        self.with(Extension::FutureRelease)
+    }
+
+    /// The same set and MT-PRIORITY, with this profile.
+    #[must_use]
+    pub const fn with_priority_profile(mut self, profile: PriorityProfile) -> Self {
+        self.priority_profile = profile;
+        self.with(Extension::MtPriority)
+    }
+
+    /// The same set and XCLIENT, with these attributes.
+    #[must_use]
+    pub const fn with_x_client(mut self, attributes: AttributeSet) -> Self {
+        self.x_client = attributes;
+        self.with(Extension::XClient)
+    }
+
+    /// The same set and XFORWARD, with these attributes.
+    #[must_use]
+    pub const fn with_x_forward(mut self, attributes: AttributeSet) -> Self {
+        self.x_forward = attributes;
+        self.with(Extension::XForward)
+    }
+
     /// Is `extension` in the set?
     #[must_use]
     pub const fn has(&self, extension: Extension) -> bool {
@@ -109,6 +254,64 @@ impl Extensions {
             Some(self.size_max)
         } else {
             None
+        }
+    }
+
+    /// The mechanisms of AUTH; none where AUTH is not offered.
+    #[must_use]
+    pub const fn mechanisms(&self) -> Mechanisms {
+        if self.has(Extension::Auth) {
+            self.mechanisms
+        } else {
+            Mechanisms::NONE
+        }
+    }
+
+    /// What LIMITS names; nothing where it is not offered.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        if self.has(Extension::Limits) {
+            self.limits
+        } else {
+            Self::NONE.limits
+        }
+    }
+
+    /// The shortest time in seconds that DELIVERBY takes; 0 where none is named.
+    #[must_use]
+    pub const fn deliver_by_min(&self) -> u32 {
+        self.deliver_by_min
+    }
+
+    /// What FUTURERELEASE names.
+    #[must_use]
+    pub const fn future_release(&self) -> FutureRelease {
+        self.future_release
+    }
+
+    /// The profile that MT-PRIORITY names.
+    #[must_use]
+    pub const fn priority_profile(&self) -> PriorityProfile {
+        self.priority_profile
+    }
+
+    /// The attributes that XCLIENT takes; none where it is not offered.
+    #[must_use]
+    pub const fn x_client(&self) -> AttributeSet {
+        if self.has(Extension::XClient) {
+            self.x_client
+        } else {
+            AttributeSet::NONE
+        }
+    }
+
+    /// The attributes that XFORWARD takes; none where it is not offered.
+    #[must_use]
+    pub const fn x_forward(&self) -> AttributeSet {
+        if self.has(Extension::XForward) {
+            self.x_forward
+        } else {
+            AttributeSet::NONE
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What a server is set to: built once, lent to each session. Nothing here changes while a session
 //! runs, and nothing here knows where the values come from.
 
+use crate::command::Strictness;
 use crate::extension::{Extension, Extensions};
+use crate::sasl::Mechanisms;
 use alloc::string::String;
 use core::time::Duration;
 
@@ -19,10 +21,20 @@ pub struct Config {
     pub limits: Limits,
     /// How long a peer may take.
     pub timeouts: Timeouts,
-    /// A CR or LF alone in a body.
-    pub bare_line_ends: Verdict,
-    /// An octet 0 in a body.
-    pub nul: Verdict,
+    /// How exactly a peer must obey the grammar.
+    pub strictness: Strictness,
+    /// LMTP and not SMTP: LHLO, and an answer for each recipient behind the body.
+    //= RFC 2033 section 4: LHLO in place of EHLO, and a reply for each recipient after the final dot
+    pub lmtp: bool,
+    /// Mechanisms of AUTH that are offered without TLS too.
+    //= RFC 4954 section 4: passwords in clear text want an encrypted connection
+    pub mechanisms_in_clear: Mechanisms,
+    /// Nothing but NOOP, EHLO, STARTTLS, RSET and QUIT before TLS.
+    pub tls_required: bool,
+    /// No MAIL before AUTH.
+    pub auth_required: bool,
+    /// Commands that are not known here are asked of the caller ([`crate::command::Other::Private`]).
+    pub private_commands: bool,
 }
 
 impl Config {
@@ -41,19 +53,14 @@ impl Config {
                 .with(Extension::SmtpUtf8),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
-            bare_line_ends: Verdict::Reject,
-            nul: Verdict::Reject,
+            strictness: Strictness::STRICT,
+            lmtp: false,
+            mechanisms_in_clear: Mechanisms::NONE,
+            tls_required: false,
+            auth_required: false,
+            private_commands: false,
         }
     }
-}
-
-/// What to do with a message that holds what it should not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// Refuse it after its end.
-    Reject,
-    /// Take it as it is.
-    Accept,
 }
 
 /// What a peer may use up.
@@ -68,6 +75,8 @@ pub struct Limits {
     pub refusal_count_max: u32,
     /// Commands since the last message taken before the peer is sent away.
     pub command_count_max: u32,
+    /// Transactions that one connection may have; the next get 452.
+    pub mail_count_max: u32,
     /// Octets of body read and thrown away behind a refusal before the connection is cut.
     pub swallow_max: u64,
 }
@@ -79,6 +88,7 @@ impl Default for Limits {
             error_count_max: 20,
             refusal_count_max: 200,
             command_count_max: 4000,
+            mail_count_max: u32::MAX,
             swallow_max: 64 * 1024 * 1024,
         }
     }

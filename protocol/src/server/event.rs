@@ -1,6 +1,6 @@
 //! What a session tells its caller, and the token that an answer costs. No state lives here.
 
-use crate::command::{Hello, Mail, Recipient, Verb};
+use crate::command::{Auth, Hello, Mail, Other, Recipient, Verb};
 use crate::reply::Code;
 
 /// It is this side's turn to speak: the peer waits.
@@ -19,24 +19,32 @@ pub enum Event<'i> {
     NeedInput,
     /// The session replied on its own; there is nothing to do, but it is good to log.
     Answered(Verb, Code),
-    /// EHLO or HELO; whatever transaction was open is over.
+    /// EHLO, HELO or LHLO; whatever transaction was open is over.
     Hello(Hello<'i>, Turn),
     /// STARTTLS: a positive answer leads to `Handshake`.
     StartTls(Turn),
     /// Send what was written, shake hands, then call `tls_established`.
     Handshake,
+    /// AUTH: answer by `challenge`, by 235 or by a refusal; see [`crate::sasl::server`].
+    Auth(Auth<'i>, Turn),
+    /// The next response of the exchange, in base64 as it came; to be answered likewise. (A
+    /// cancelled exchange is `Answered` with 501.)
+    Sasl(&'i [u8], Turn),
     /// MAIL FROM: a transaction begins if the answer is positive.
     Mail(Mail<'i>, Turn),
     /// RCPT TO.
     Recipient(Recipient<'i>, Turn),
-    /// A command that is policy alone (VRFY, EXPN, ETRN, ...), with its argument.
-    Other(Verb, &'i [u8], Turn),
+    /// A command that is policy alone (VRFY, EXPN, ETRN, ...).
+    Other(Other<'i>, Turn),
     /// DATA, or the first BDAT: make room for a body. The positive answer is not written for BDAT.
     Data(Turn),
     /// A stretch of the body, without stuffed dots: always the last bytes of what this call consumed.
     Body(&'i [u8]),
     /// The body is complete: a positive answer takes responsibility for the message.
     EndOfData(Turn),
+    /// The same in LMTP, once for each recipient that was taken, counted from 0 in their order.
+    //= RFC 2033 section 4.2: one reply for each successful RCPT, in their order
+    EndOfDataFor(u32, Turn),
     /// Forget the transaction and whatever came of its body. If a reply is due, the session gives it.
     Reset,
     /// What was written is the last word: send it and hang up.
@@ -60,12 +68,38 @@ pub enum Expects {
 #[non_exhaustive]
 pub struct Peer {
     /// The connection is encrypted from its first byte.
-    pub tls: bool,
+    pub tls: Option<Tls>,
 }
 
 impl Peer {
     /// A peer in clear text.
-    pub const PLAIN: Self = Self { tls: false };
+    pub const PLAIN: Self = Self { tls: None };
     /// A peer behind TLS.
-    pub const TLS: Self = Self { tls: true };
+    pub const TLS: Self = Self {
+        tls: Some(Tls::PLAIN),
+    };
+
+    /// A peer behind TLS, of which this is known.
+    #[must_use]
+    pub const fn behind(tls: Tls) -> Self {
+        Self { tls: Some(tls) }
+    }
+}
+
+/// What a handshake has brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Tls {
+    /// The caller can name the connection's channel binding: mechanisms that end in -PLUS are offered.
+    pub channel_binding: bool,
+    /// The client has shown a certificate that the caller believes: EXTERNAL is offered.
+    pub client_certificate: bool,
+}
+
+impl Tls {
+    /// Encryption, and nothing more.
+    pub const PLAIN: Self = Self {
+        channel_binding: false,
+        client_certificate: false,
+    };
 }

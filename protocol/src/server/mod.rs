@@ -12,7 +12,7 @@ mod state;
 mod step;
 
 pub use crate::body::Findings;
-pub use crate::command::{Hello, Mail, Recipient, Verb};
-pub use config::{Config, Limits, Timeouts, Verdict};
-pub use event::{Event, Expects, Peer, Turn};
+pub use crate::command::{Auth, Hello, Mail, Other, Recipient, Strictness, Verb, Verdict};
+pub use config::{Config, Limits, Timeouts};
+pub use event::{Event, Expects, Peer, Tls, Turn};
 pub use state::Session;

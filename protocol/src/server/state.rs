@@ -11,7 +11,7 @@
 //! From anywhere: 421 or QUIT to `Closed`. What has to be thrown away on the way (`Swallow`) is
 //! kept apart: the phase already says where the dialogue goes on behind it.
 
-use super::{Config, Event, Expects, Findings, Peer, Turn, greeting};
+use super::{Config, Event, Expects, Findings, Peer, Tls, Turn, greeting};
 use crate::body::{Dotted, Scan};
 use crate::command::Mail;
 use crate::command::parse::{Bdat, Refusal};
@@ -163,7 +163,7 @@ impl<'c> Session<'c> {
             last_chunk: false,
             chunked: false,
             smtputf8: false,
-            tls: peer.tls,
+            tls: peer.tls.is_some(),
             recipient_refused: false,
             excused: false,
         }
@@ -196,6 +196,22 @@ impl<'c> Session<'c> {
         } else {
             self.refused(question, reply);
         }
+    }
+
+    /// Answers the open turn of an AUTH exchange with 334 and this challenge, which the session
+    /// writes in base64.
+    ///
+    /// # Panics
+    /// If this turn is not the one that is open, or none of AUTH.
+    pub fn challenge(&mut self, turn: Turn, challenge: &[u8], out: &mut Vec<u8>) {
+        let _ = (turn, challenge, out);
+        unimplemented!()
+    }
+
+    /// Has an AUTH exchange succeeded since the connection, or its TLS, began?
+    #[must_use]
+    pub const fn is_authenticated(&self) -> bool {
+        false
     }
 
     /// In the middle of a body: the rest is swallowed, up to `Limits::swallow_max`, and answered
@@ -270,7 +286,7 @@ impl<'c> Session<'c> {
     ///
     /// # Panics
     /// If no handshake was asked for.
-    pub fn tls_established(&mut self) {
+    pub fn tls_established(&mut self, _tls: Tls) {
         assert!(self.phase == Phase::Handshake, "no handshake was asked for");
         self.phase = Phase::Greeted;
         self.tls = true;

@@ -109,15 +109,13 @@ impl Session<'_> {
             }
             Verb::Mail => self.mail(argument),
             Verb::Recipient => self.recipient(argument),
-            Verb::Verify | Verb::Expand | Verb::Etrn if argument.is_empty() => {
-                Err(&Reply::BAD_ARGUMENT)
-            }
-            Verb::Verify | Verb::Expand | Verb::Etrn => {
-                Ok(Event::Other(verb, argument, self.ask(Question::Other)))
-            }
+            Verb::Verify | Verb::Expand | Verb::Etrn => parse::other(verb, argument)
+                .map(|other| Event::Other(other, self.ask(Question::Other))),
             Verb::Noop => Err(&Reply::OK),
             Verb::Help => Err(&Reply::HELP),
-            Verb::Auth => Err(&Reply::NOT_IMPLEMENTED),
+            Verb::Auth | Verb::Lhlo | Verb::XClient | Verb::XForward => {
+                Err(&Reply::NOT_IMPLEMENTED)
+            }
             Verb::StartTls if self.tls || !self.offers(Extension::StartTls) => {
                 Err(&Reply::NOT_IMPLEMENTED)
             }
@@ -287,8 +285,8 @@ impl Session<'_> {
     fn end_body<'i>(&mut self) -> Event<'i> {
         let findings = self.findings();
         let bare = findings.bare_cr || findings.bare_lf;
-        if (bare && self.config.bare_line_ends == Verdict::Reject)
-            || (findings.nul && self.config.nul == Verdict::Reject)
+        if (bare && self.config.strictness.bare_line_ends == Verdict::Reject)
+            || (findings.nul && self.config.strictness.nul == Verdict::Reject)
         {
             self.refuse_body(Swallow::Answer, &Reply::BAD_LINE_ENDS);
             return Event::Reset;

@@ -69,10 +69,10 @@ impl Message {
             .collect();
         let from = ReversePath::Mailbox(mailbox(self.from.as_bytes()));
         let mut envelope = Envelope::new(from, &recipients);
-        envelope.size = self.size_known.then_some(self.content.len() as u64);
+        envelope.mail.size = self.size_known.then_some(self.content.len() as u64);
         envelope.leading_dots = self.leading_dots;
         if self.eight_bit {
-            envelope.body = BodyKind::EightBitMime;
+            envelope.mail.body = Some(BodyKind::EightBitMime);
         }
         session.write(&envelope, out)
     }

@@ -100,13 +100,9 @@ impl Message {
             })
             .collect();
         let mut envelope = Envelope::new(from, &recipients);
-        envelope.size = self.size;
-        envelope.body = if self.eight_bit {
-            BodyKind::EightBitMime
-        } else {
-            BodyKind::SevenBit
-        };
-        envelope.smtputf8 = self.utf8;
+        envelope.mail.size = self.size;
+        envelope.mail.body = self.eight_bit.then_some(BodyKind::EightBitMime);
+        envelope.mail.smtputf8 = self.utf8;
         envelope.leading_dots = !self.plain;
         look(&envelope)
     }

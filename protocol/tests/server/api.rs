@@ -2,7 +2,7 @@
 
 use mailrail_protocol::limits::REPLY_LEN_MAX;
 use mailrail_protocol::reply::Reply;
-use mailrail_protocol::server::{Config, Event, Expects, Peer, Session, Turn};
+use mailrail_protocol::server::{Config, Event, Expects, Peer, Session, Tls, Turn};
 use mailrail_protocol::time::Instant;
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ fn abort_belongs_to_a_body() {
 #[should_panic(expected = "no handshake was asked for")]
 fn tls_belongs_to_a_handshake() {
     let config = Config::new("mx.example");
-    Caller::greeted(&config).session.tls_established();
+    Caller::greeted(&config).session.tls_established(Tls::PLAIN);
 }
 
 #[test]

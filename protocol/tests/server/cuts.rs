@@ -56,8 +56,8 @@ fn config() -> impl Strategy<Value = Config> {
             let mut config = Config::new("mx.example");
             config.extensions = config.extensions.with_size_max(size_max);
             if accept {
-                config.bare_line_ends = Verdict::Accept;
-                config.nul = Verdict::Accept;
+                config.strictness.bare_line_ends = Verdict::Accept;
+                config.strictness.nul = Verdict::Accept;
             }
             if !chunking {
                 config.extensions = config.extensions.without(Extension::Chunking);

@@ -18,10 +18,11 @@
 //! What is answered is expected on the wire as well, except where the session says it in its own
 //! words: to `Connected`, to `Hello`, the positive answer to `Data`, and behind ` = ! `.
 
+use mailrail_protocol::command::Etrn;
 use mailrail_protocol::extension::Extension;
 use mailrail_protocol::limits::{COMMAND_LINE_LEN_MAX, REPLY_LEN_MAX};
 use mailrail_protocol::reply::{Code, Reply, Status};
-use mailrail_protocol::server::{Config, Event, Expects, Peer, Session, Turn, Verb, Verdict};
+use mailrail_protocol::server::{Config, Event, Expects, Other, Peer, Session, Tls, Turn, Verdict};
 use mailrail_protocol::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -197,8 +198,8 @@ S 250 mx.example";
             "refusal_count_max" => config.limits.refusal_count_max = number(),
             "command_count_max" => config.limits.command_count_max = number(),
             "swallow_max" => config.limits.swallow_max = value.parse().unwrap(),
-            "bare_line_ends" => config.bare_line_ends = verdict(),
-            "nul" => config.nul = verdict(),
+            "bare_line_ends" => config.strictness.bare_line_ends = verdict(),
+            "nul" => config.strictness.nul = verdict(),
             "command_s" => config.timeouts.command = seconds(),
             "body_s" => config.timeouts.body = seconds(),
             "body_total_s" => config.timeouts.body_total = seconds(),
@@ -235,7 +236,7 @@ S 250 mx.example";
                     runner.turn_over();
                 }
                 Step::Tls => {
-                    runner.session.tls_established();
+                    runner.session.tls_established(Tls::PLAIN);
                     runner.turn_over();
                 }
                 Step::Abort(reply) => {
@@ -396,9 +397,12 @@ impl<'c> Runner<'c> {
             Event::Recipient(recipient, turn) => {
                 self.answer(format!("Recipient <{}>", recipient.to), turn);
             }
-            Event::Other(verb, argument, turn) => {
-                self.answer(format!("{} {}", verb.word(), escape(argument)), turn);
+            Event::Other(other, turn) => {
+                self.answer(show_other(&other), turn);
             }
+            Event::Auth(auth, turn) => self.answer(format!("{auth:?}"), turn),
+            Event::Sasl(response, turn) => self.answer(format!("Sasl {}", escape(response)), turn),
+            Event::EndOfDataFor(n, turn) => self.answer(format!("EndOfDataFor {n}"), turn),
             Event::Data(turn) => self.answer("Data".into(), turn),
             Event::EndOfData(turn) => {
                 let findings = self.session.findings();
@@ -442,6 +446,20 @@ impl<'c> Runner<'c> {
     }
 }
 
+/// A command as it is written: its verb and its argument.
+fn show_other(other: &Other<'_>) -> String {
+    let argument = match other {
+        Other::Verify(text) | Other::Expand(text) | Other::Help(text) => escape(text.as_bytes()),
+        Other::Etrn(etrn) => match etrn {
+            Etrn::Node(name) => (*name).into(),
+            Etrn::Subdomains(name) => format!("@{name}"),
+            Etrn::Queue(name) => format!("#{name}"),
+        },
+        other => format!("{other:?}"),
+    };
+    format!("{} {argument}", other.verb().word())
+}
+
 /// Where a transcript says nothing (or there is none): yes to everything.
 fn default_answer(entry: &str) -> Answer {
     let reply = match entry.split(' ').next().unwrap() {
@@ -450,9 +468,8 @@ fn default_answer(entry: &str) -> Answer {
         "Mail" => Reply::SENDER_OK,
         "Recipient" => Reply::RECIPIENT_OK,
         "EndOfData" => Reply::QUEUED,
-        "VRFY" => Verb::Verify.default_reply(),
-        "EXPN" => Verb::Expand.default_reply(),
-        "ETRN" => Verb::Etrn.default_reply(),
+        "VRFY" => Reply::CANNOT_VERIFY,
+        "EXPN" | "ETRN" => Reply::NOT_IMPLEMENTED,
         "StartTls" => Reply::TLS_UNAVAILABLE,
         _ => Reply::OK,
     };

@@ -7,7 +7,7 @@ use crate::message::header::Received;
 use crate::message::trace::Trace;
 use crate::message::{self, Durability, Envelope, Flags, Id, META_LEN, Meta, Protocol, Timestamp};
 use mailrail_protocol::address::ForwardPath;
-use mailrail_protocol::command::{BodyKind, Mail, Verb};
+use mailrail_protocol::command::{BodyKind, Mail};
 use mailrail_protocol::reply::Reply;
 use mailrail_protocol::server::{Config, Event, Expects, Findings, Peer, Session, Turn};
 use mailrail_protocol::time::Instant;
@@ -422,10 +422,14 @@ impl<I: Intake> Dialogue<'_, I> {
                 let reply = self.commit().await;
                 self.answer_message(turn, reply, out);
             }
-            Event::Other(Verb::Verify, _, turn) => {
-                self.session.reply(turn, &Reply::CANNOT_VERIFY, out);
+            Event::Other(other, turn) => {
+                self.session.reply(turn, &other.default_reply(), out);
             }
-            Event::Other(_, _, turn) | Event::StartTls(turn) => {
+            // Nothing of this is offered.
+            Event::StartTls(turn)
+            | Event::Auth(_, turn)
+            | Event::Sasl(_, turn)
+            | Event::EndOfDataFor(_, turn) => {
                 self.session.reply(turn, &Reply::NOT_IMPLEMENTED, out);
             }
             Event::Answered(..) => {}
@@ -465,7 +469,8 @@ impl<I: Intake> Dialogue<'_, I> {
         };
         envelope.body = match mail.body {
             Some(BodyKind::EightBitMime) => message::BodyKind::EightBitMime,
-            Some(BodyKind::SevenBit) | None => message::BodyKind::SevenBit,
+            // BINARYMIME is not offered.
+            Some(BodyKind::SevenBit | BodyKind::BinaryMime) | None => message::BodyKind::SevenBit,
         };
         envelope.smtputf8 = mail.smtputf8;
         envelope.set_hello(&self.hello);

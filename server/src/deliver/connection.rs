@@ -294,7 +294,14 @@ impl<S: Source> Connection<'_, S> {
             | Event::Ready(_)
             | Event::SendBody
             | Event::Handshake
-            | Event::TlsRefused(_) => {}
+            | Event::TlsRefused(_)
+            // Nothing of this is asked for.
+            | Event::Challenge(_)
+            | Event::Authenticated(_)
+            | Event::AuthRefused(_)
+            | Event::Other(_)
+            | Event::LeftOver(_)
+            | Event::Delivered(..) => {}
         }
         self.inbox.consume(used);
         if matches!(heard, Heard::MessageEnd)
@@ -442,14 +449,12 @@ fn with_envelope<T>(
     let flags = view.meta.flags;
     let call = |recipients: &[Recipient<'_>]| {
         let mut envelope = Envelope::new(from, recipients);
-        envelope.size = Some(u64::from(view.meta.content_len));
-        envelope.smtputf8 = view.envelope.smtputf8();
+        envelope.mail.size = Some(u64::from(view.meta.content_len));
+        envelope.mail.smtputf8 = view.envelope.smtputf8();
         envelope.leading_dots = flags.has(Flags::LEADING_DOTS);
-        envelope.body = if flags.has(Flags::EIGHT_BIT) {
-            BodyKind::EightBitMime
-        } else {
-            BodyKind::SevenBit
-        };
+        envelope.mail.body = flags
+            .has(Flags::EIGHT_BIT)
+            .then_some(BodyKind::EightBitMime);
         with(&envelope)
     };
     let mut positions = recipients.positions();

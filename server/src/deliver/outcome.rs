@@ -192,6 +192,10 @@ impl Outcome {
             Unsendable::TooLarge => "the message is larger than the next host takes",
             Unsendable::EightBit => "the next host does not take 8-bit content",
             Unsendable::Utf8 => "the next host does not take SMTPUTF8",
+            Unsendable::Binary => "the next host does not take binary content",
+            Unsendable::RequireTls => "the next host does not promise REQUIRETLS",
+            Unsendable::DeliverBy => "the next host does not promise delivery in time",
+            Unsendable::Hold => "the next host does not hold messages so long",
         };
         self.everybody_left(OwnedAnswer::local(554, reason.status(), text));
     }

@@ -81,7 +81,11 @@ pub(super) async fn serve(mut stream: Stream, world: &World) -> io::Result<()> {
                 shard::yield_if_needed().await;
                 continue;
             }
-            Event::Other(_, _, turn) | Event::StartTls(turn) => {
+            Event::Other(_, turn)
+            | Event::StartTls(turn)
+            | Event::Auth(_, turn)
+            | Event::Sasl(_, turn)
+            | Event::EndOfDataFor(_, turn) => {
                 session.reply(turn, &Reply::NOT_IMPLEMENTED, &mut out);
             }
             Event::Answered(..) | Event::Reset => {}

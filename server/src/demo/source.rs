@@ -155,9 +155,9 @@ impl Connection<'_> {
         };
         let recipients = [Recipient::new(ForwardPath::Mailbox(to))];
         let mut envelope = Envelope::new(ReversePath::Mailbox(from), &recipients);
-        envelope.size = Some(self.message.content.len() as u64);
+        envelope.mail.size = Some(self.message.content.len() as u64);
         if self.message.is_eight_bit {
-            envelope.body = BodyKind::EightBitMime;
+            envelope.mail.body = Some(BodyKind::EightBitMime);
         }
         if self.session.write(&envelope, &mut self.out) == Next::Wait {
             return Ok(());
@@ -227,7 +227,13 @@ impl Connection<'_> {
             | Event::Ready(_)
             | Event::SendBody
             | Event::Handshake
-            | Event::TlsRefused(_) => {}
+            | Event::TlsRefused(_)
+            | Event::Challenge(_)
+            | Event::Authenticated(_)
+            | Event::AuthRefused(_)
+            | Event::Other(_)
+            | Event::LeftOver(_)
+            | Event::Delivered(..) => {}
         }
         self.inbox.consume(used);
         step

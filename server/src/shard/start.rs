@@ -212,6 +212,8 @@ fn listener(world: &World, index: usize) -> accept::Listener {
     let from = &config.listeners[index];
     let mut protocol = protocol::Config::new(&config.hostname);
     protocol.greeting = "Mailrail".into();
+    // Devices and old clients call themselves odd things, and put a space behind the colon.
+    protocol.strictness = protocol::Strictness::USUAL;
     protocol.extensions = protocol.extensions.with_size_max(from.max_message_size);
     protocol.limits.recipient_count_max = from.max_recipients_per_message;
     protocol.timeouts.command = from.client_timeout;
