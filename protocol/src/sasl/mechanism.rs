@@ -1,0 +1,96 @@
+//! The names of the mechanisms, and sets of them. What is said in them is in the files beside.
+
+/// A mechanism that is known here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Mechanism {
+    /// RFC 4616
+    Plain,
+    /// The old one of two prompts; no RFC: draft-murchison-sasl-login.
+    Login,
+    /// Google's, before RFC 7628: <https://developers.google.com/gmail/imap/xoauth2-protocol>
+    XOAuth2,
+    /// RFC 7628
+    OAuthBearer,
+    /// RFC 7677
+    ScramSha256,
+    /// RFC 7677, bound to the TLS connection
+    ScramSha256Plus,
+    /// RFC 4422 appendix A: the client's certificate says it
+    External,
+}
+
+impl Mechanism {
+    /// All that are known, in the order in which they are announced: the strongest first.
+    pub const ALL: [Self; 7] = [
+        Self::ScramSha256Plus,
+        Self::ScramSha256,
+        Self::External,
+        Self::OAuthBearer,
+        Self::XOAuth2,
+        Self::Plain,
+        Self::Login,
+    ];
+
+    /// The word that names it.
+    #[must_use]
+    pub const fn keyword(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Login => "LOGIN",
+            Self::XOAuth2 => "XOAUTH2",
+            Self::OAuthBearer => "OAUTHBEARER",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Self::External => "EXTERNAL",
+        }
+    }
+
+    /// The mechanism that `word` names, in any case; `None` if it is not known here.
+    #[must_use]
+    pub fn of(word: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|known| known.keyword().as_bytes().eq_ignore_ascii_case(word))
+    }
+}
+
+/// A set of mechanisms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub struct Mechanisms(u8);
+
+impl Mechanisms {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// The same set and `mechanism`.
+    #[must_use]
+    pub const fn with(self, mechanism: Mechanism) -> Self {
+        Self(self.0 | 1 << mechanism as u8)
+    }
+
+    /// The same set without `mechanism`.
+    #[must_use]
+    pub const fn without(self, mechanism: Mechanism) -> Self {
+        Self(self.0 & !(1 << mechanism as u8))
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Is `mechanism` in the set?
+    #[must_use]
+    pub const fn has(self, mechanism: Mechanism) -> bool {
+        self.0 & (1 << mechanism as u8) != 0
+    }
+
+    /// Is nothing in it?
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
