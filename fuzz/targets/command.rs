@@ -1,7 +1,7 @@
 //! One command line: what is understood can be written, and is then understood the same.
 
 use mailrail_protocol::command::parse::{self, Bdat};
-use mailrail_protocol::command::{Verb, write};
+use mailrail_protocol::command::{Strictness, Verb, Verdict, write};
 use mailrail_protocol::extension::{Extension, Extensions};
 
 /// The line, without its CRLF.
@@ -10,42 +10,73 @@ pub(crate) fn run(line: &[u8]) {
         .iter()
         .fold(Extensions::NONE, |all, each| all.with(*each));
     for offered in [all.with_size_max(1 << 20), all, Extensions::NONE] {
-        check(line, &offered);
+        for strictness in [Strictness::STRICT, lenient()] {
+            check(line, &offered, &strictness);
+        }
     }
 }
 
-fn check(line: &[u8], offered: &Extensions) {
+/// All that can be borne.
+fn lenient() -> Strictness {
+    let mut strictness = Strictness::STRICT;
+    for verdict in [
+        &mut strictness.bare_line_ends,
+        &mut strictness.nul,
+        &mut strictness.bare_lf_in_commands,
+        &mut strictness.spaces_around_colon,
+        &mut strictness.missing_brackets,
+        &mut strictness.utf8_unannounced,
+        &mut strictness.hello_syntax,
+        &mut strictness.address_lengths,
+    ] {
+        *verdict = Verdict::Accept;
+    }
+    strictness
+}
+
+fn check(line: &[u8], offered: &Extensions, strictness: &Strictness) {
     let Ok((verb, argument)) = parse::verb(line) else {
         return;
     };
     let mut out = Vec::new();
     match verb {
         Verb::Ehlo | Verb::Helo => {
-            let Ok(hello) = parse::hello(verb == Verb::Ehlo, argument) else {
+            let Ok(hello) = parse::hello(verb == Verb::Ehlo, argument, strictness) else {
                 return;
             };
             write::hello(hello.extended, hello.name, &mut out);
             let (_, argument) = again(&out, verb);
-            assert_eq!(parse::hello(verb == Verb::Ehlo, argument), Ok(hello));
+            assert_eq!(
+                parse::hello(verb == Verb::Ehlo, argument, strictness),
+                Ok(hello)
+            );
         }
         Verb::Mail => {
-            let Ok(mail) = parse::mail(argument, offered) else {
+            let Ok(mail) = parse::mail(argument, offered, strictness) else {
                 return;
             };
-            assert!(mail.smtputf8 || mail.from.as_str().is_ascii());
+            assert!(
+                mail.smtputf8
+                    || strictness.utf8_unannounced.accepts()
+                    || mail.from.as_str().is_ascii()
+            );
             mail.write(&mut out);
             let (_, argument) = again(&out, verb);
-            assert_eq!(parse::mail(argument, offered), Ok(mail));
+            assert_eq!(parse::mail(argument, offered, strictness), Ok(mail));
         }
         Verb::Recipient => {
             for smtputf8 in [false, true] {
-                let Ok(recipient) = parse::recipient(argument, smtputf8, offered) else {
+                let Ok(recipient) = parse::recipient(argument, smtputf8, offered, strictness)
+                else {
                     continue;
                 };
                 out.clear();
                 recipient.write(&mut out);
                 let (_, argument) = again(&out, verb);
-                assert_eq!(parse::recipient(argument, smtputf8, offered), Ok(recipient));
+                assert_eq!(
+                    parse::recipient(argument, smtputf8, offered, strictness),
+                    Ok(recipient)
+                );
             }
         }
         Verb::Bdat => {

@@ -2,7 +2,7 @@
 //! here.
 
 use mailrail_protocol::address::{Charset, ForwardPath, Mailbox, ReversePath};
-use mailrail_protocol::command::{BodyKind, Mail, Recipient, Verb, parse};
+use mailrail_protocol::command::{BodyKind, Mail, Recipient, Strictness, Verb, parse};
 use mailrail_protocol::extension::Extensions;
 use mailrail_protocol::reply::parse::Reader;
 use mailrail_protocol::reply::{Code, Reply, Status};
@@ -60,7 +60,7 @@ proptest! {
         mail.write(&mut wire);
         let (verb, argument) = parse::verb(wire.strip_suffix(b"\r\n").unwrap()).unwrap();
         prop_assert_eq!(verb, Verb::Mail);
-        prop_assert_eq!(parse::mail(argument, &everything()).unwrap(), mail);
+        prop_assert_eq!(parse::mail(argument, &everything(), &Strictness::STRICT).unwrap(), mail);
     }
 }
 

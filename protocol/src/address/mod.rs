@@ -1,6 +1,7 @@
 //! Mailboxes, domains and paths as SMTP writes them. What lives here is the form of an address;
 //! whether it exists, or may be relayed to, is never asked here.
 
+pub(crate) mod lenient;
 mod literal;
 mod owned;
 mod parse;

@@ -6,7 +6,7 @@ use crate::ascii::{self, ATEXT, HIGH, LET_DIG, QTEXT};
 use crate::limits::{DOMAIN_LEN_MAX, LABEL_LEN_MAX, LOCAL_PART_LEN_MAX};
 
 pub(super) fn whole_mailbox(text: &[u8], charset: Charset) -> Option<Mailbox<'_>> {
-    let (mailbox, rest) = mailbox(text, charset)?;
+    let (mailbox, rest) = mailbox(text, charset, Lengths::Standard)?;
     rest.is_empty().then_some(mailbox)
 }
 
@@ -21,13 +21,21 @@ pub(super) fn whole_domain(text: &[u8], charset: Charset) -> Option<Domain<'_>> 
     Some(Domain::Name(core::str::from_utf8(text).ok()?))
 }
 
+/// How long the two parts of a mailbox may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Lengths {
+    //= RFC 5321 section 4.5.3.1: lengths of local-part and domain
+    Standard,
+    Any,
+}
+
 /// A reverse-path with its angle brackets, and what stands behind it.
 pub(crate) fn reverse_path(text: &[u8], charset: Charset) -> Option<(ReversePath<'_>, &[u8])> {
     //= RFC 5321 section 4.1.1.2: the reverse-path may be null
     if let Some(rest) = text.strip_prefix(b"<>") {
         return Some((ReversePath::Null, rest));
     }
-    let (mailbox, rest) = path(text, charset)?;
+    let (mailbox, rest) = path(text, charset, Lengths::Standard)?;
     Some((ReversePath::Mailbox(mailbox), rest))
 }
 
@@ -40,18 +48,22 @@ pub(crate) fn forward_path(text: &[u8], charset: Charset) -> Option<(ForwardPath
         let written = core::str::from_utf8(written).ok()?;
         return Some((ForwardPath::Postmaster(written), rest));
     }
-    let (mailbox, rest) = path(text, charset)?;
+    let (mailbox, rest) = path(text, charset, Lengths::Standard)?;
     Some((ForwardPath::Mailbox(mailbox), rest))
 }
 
 /// `"<" [ source-route ":" ] mailbox ">"`
-fn path(text: &[u8], charset: Charset) -> Option<(Mailbox<'_>, &[u8])> {
+pub(super) fn path(
+    text: &[u8],
+    charset: Charset,
+    lengths: Lengths,
+) -> Option<(Mailbox<'_>, &[u8])> {
     let text = text.strip_prefix(b"<")?;
     let text = match text {
         [b'@', ..] => behind_source_route(text, charset)?,
         _ => text,
     };
-    let (mailbox, rest) = mailbox(text, charset)?;
+    let (mailbox, rest) = mailbox(text, charset, lengths)?;
     Some((mailbox, rest.strip_prefix(b">")?))
 }
 
@@ -69,12 +81,17 @@ fn behind_source_route(mut text: &[u8], charset: Charset) -> Option<&[u8]> {
 }
 
 /// A mailbox at the front of `text`, and what stands behind it.
-fn mailbox(text: &[u8], charset: Charset) -> Option<(Mailbox<'_>, &[u8])> {
+#[inline]
+pub(super) fn mailbox(
+    text: &[u8],
+    charset: Charset,
+    lengths: Lengths,
+) -> Option<(Mailbox<'_>, &[u8])> {
     let at = match text {
         [b'"', ..] => quoted_string_len(text, charset)?,
         _ => dot_string_len(text, charset)?,
     };
-    if at > LOCAL_PART_LEN_MAX {
+    if at > LOCAL_PART_LEN_MAX && lengths == Lengths::Standard {
         return None;
     }
     let domain = text.get(at..)?.strip_prefix(b"@")?;
@@ -83,9 +100,9 @@ fn mailbox(text: &[u8], charset: Charset) -> Option<(Mailbox<'_>, &[u8])> {
             let (_, rest) = literal::parse(domain)?;
             domain.len() - rest.len()
         }
-        _ => domain_len(domain, charset)?,
+        _ => name_len(domain, charset)?,
     };
-    if domain_len > DOMAIN_LEN_MAX {
+    if domain_len > DOMAIN_LEN_MAX && lengths == Lengths::Standard {
         return None;
     }
     let (text, rest) = text.split_at_checked(at + 1 + domain_len)?;
@@ -137,8 +154,13 @@ fn quoted_string_len(text: &[u8], charset: Charset) -> Option<usize> {
     }
 }
 
-/// `sub-domain *("." sub-domain)`, each with a letter or digit at both ends.
+/// `Domain`, within its length.
 fn domain_len(text: &[u8], charset: Charset) -> Option<usize> {
+    name_len(text, charset).filter(|&len| len <= DOMAIN_LEN_MAX)
+}
+
+/// `sub-domain *("." sub-domain)`, each with a letter or digit at both ends.
+fn name_len(text: &[u8], charset: Charset) -> Option<usize> {
     let ends = LET_DIG | high(charset);
     let mut len = 0;
     loop {
@@ -155,9 +177,6 @@ fn domain_len(text: &[u8], charset: Charset) -> Option<usize> {
             return None;
         }
         len += label_len;
-        if len > DOMAIN_LEN_MAX {
-            return None;
-        }
         if rest.get(label_len) != Some(&b'.') {
             return Some(len);
         }

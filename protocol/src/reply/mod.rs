@@ -199,6 +199,8 @@ impl Reply<'static> {
     pub const BAD_SENDER: Self = reply(501, 1, 7, "Bad sender address syntax");
     /// 501 5.1.3
     pub const BAD_RECIPIENT: Self = reply(501, 1, 3, "Bad recipient address syntax");
+    /// 504 5.5.4
+    pub const UNKNOWN_MECHANISM: Self = reply(504, 5, 4, "Unknown authentication mechanism");
     /// 502 5.5.1
     pub const NOT_IMPLEMENTED: Self = reply(502, 5, 1, "Command not implemented");
     /// 503 5.5.1

@@ -75,7 +75,8 @@ impl Session<'_> {
                     // First comes the end of the transaction; the same line is then read again.
                     //= RFC 5321 section 4.1.4: EHLO in a session resets it as RSET does
                     Ok((Verb::Ehlo | Verb::Helo, argument))
-                        if self.in_transaction() && parse::hello(true, argument).is_ok() =>
+                        if self.in_transaction()
+                            && parse::hello(true, argument, &self.config.strictness).is_ok() =>
                     {
                         self.uncount_command();
                         *input = whole;
@@ -105,7 +106,8 @@ impl Session<'_> {
         }
         let took = match verb {
             Verb::Ehlo | Verb::Helo => {
-                parse::hello(verb == Verb::Ehlo, argument).map(|hello| self.hello(hello))
+                parse::hello(verb == Verb::Ehlo, argument, &self.config.strictness)
+                    .map(|hello| self.hello(hello))
             }
             Verb::Mail => self.mail(argument),
             Verb::Recipient => self.recipient(argument),
@@ -162,14 +164,19 @@ impl Session<'_> {
     }
 
     fn mail<'i>(&mut self, argument: &'i [u8]) -> Result<Event<'i>, Refusal> {
-        let mail = parse::mail(argument, &self.config.extensions)?;
+        let mail = parse::mail(argument, &self.config.extensions, &self.config.strictness)?;
         self.propose_mail(&mail);
         Ok(Event::Mail(mail, self.ask(Question::Mail)))
     }
 
     fn recipient<'i>(&mut self, argument: &'i [u8]) -> Result<Event<'i>, Refusal> {
-        let recipient = parse::recipient(argument, self.smtputf8, &self.config.extensions)
-            .inspect_err(|_| self.note_bad_recipient())?;
+        let recipient = parse::recipient(
+            argument,
+            self.smtputf8,
+            &self.config.extensions,
+            &self.config.strictness,
+        )
+        .inspect_err(|_| self.note_bad_recipient())?;
         //= RFC 5321 section 4.5.3.1.10: too many recipients get 452, those before stay
         if self.recipients >= self.config.limits.recipient_count_max {
             return Err(&Reply::TOO_MANY_RECIPIENTS);

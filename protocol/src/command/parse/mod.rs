@@ -2,12 +2,14 @@
 //! session's question; each refusal here is the reply that the grammar asks for.
 
 use super::parameters::{self, Malformed, Parameter};
-use super::{BodyKind, Hello, Mail, Other, Recipient, Verb};
-use crate::address::{self, Charset};
+use super::{Auth, BodyKind, Hello, Mail, Other, Recipient, Strictness, Verb};
+use crate::address::lenient::Latitude;
+use crate::address::{self, Charset, Domain};
 use crate::ascii;
 use crate::extension::{Extension, Extensions};
 use crate::limits::DOMAIN_LEN_MAX;
 use crate::reply::Reply;
+use crate::sasl::{Mechanism, Mechanisms};
 
 /// Why a command is not understood: what to tell the peer.
 pub type Refusal = &'static Reply<'static>;
@@ -46,19 +48,28 @@ pub fn is_http(line: &[u8]) -> bool {
         .any(|method| ascii::strip_word(line, method).is_some())
 }
 
-/// The argument of EHLO or HELO.
-///
-/// Clients call themselves many things that no grammar knows; that alone is no reason to send them away.
-//= RFC 5321 section 4.1.4: mail is not refused because the EHLO argument does not verify
+/// The argument of EHLO, HELO or LHLO: `extended` is false for HELO alone.
 ///
 /// # Errors
-/// No name, several words, or one that is too long or not visible ASCII.
-pub fn hello(extended: bool, argument: &[u8]) -> Result<Hello<'_>, Refusal> {
+/// No name, several words, or one that is too long or breaks the grammar; where
+/// [`Strictness::hello_syntax`] accepts, any visible ASCII will do.
+pub fn hello<'i>(
+    extended: bool,
+    argument: &'i [u8],
+    strictness: &Strictness,
+) -> Result<Hello<'i>, Refusal> {
     let is_name = !argument.is_empty()
         && argument.len() <= DOMAIN_LEN_MAX
         && argument.iter().all(u8::is_ascii_graphic);
     match core::str::from_utf8(argument) {
-        Ok(name) if is_name => Ok(Hello { extended, name }),
+        Ok(name) if is_name => {
+            //= RFC 5321 section 4.1.1.1: EHLO names the client's domain, or an address literal
+            let right = strictness.hello_syntax.accepts()
+                || Domain::parse(argument, Charset::Ascii).is_some();
+            right
+                .then_some(Hello { extended, name })
+                .ok_or(&Reply::BAD_ARGUMENT)
+        }
         _ => Err(&Reply::BAD_ARGUMENT),
     }
 }
@@ -67,10 +78,18 @@ pub fn hello(extended: bool, argument: &[u8]) -> Result<Hello<'_>, Refusal> {
 ///
 /// # Errors
 /// What breaks the grammar, what was not offered, and a size beyond the limit.
-pub fn mail<'i>(argument: &'i [u8], offered: &Extensions) -> Result<Mail<'i>, Refusal> {
-    let text = ascii::strip_word(argument, b"FROM:").ok_or(&Reply::BAD_ARGUMENT)?;
-    let (from, mut rest) = address::reverse_path(text.trim_ascii_start(), charset(offered))
-        .ok_or(&Reply::BAD_SENDER)?;
+pub fn mail<'i>(
+    argument: &'i [u8],
+    offered: &Extensions,
+    strictness: &Strictness,
+) -> Result<Mail<'i>, Refusal> {
+    let charset = charset(offered, strictness);
+    let text = behind_colon(argument, b"FROM", strictness)?;
+    let (from, mut rest) = match address::reverse_path(text, charset) {
+        Some(found) => found,
+        None => address::lenient::reverse_path(text, charset, latitude(strictness))
+            .ok_or(&Reply::BAD_SENDER)?,
+    };
     let mut mail = Mail::new(from);
     while let Some(Parameter { keyword, value }) = next(&mut rest)? {
         let is = |word: &[u8]| keyword.eq_ignore_ascii_case(word);
@@ -92,7 +111,7 @@ pub fn mail<'i>(argument: &'i [u8], offered: &Extensions) -> Result<Mail<'i>, Re
         }
     }
     //= RFC 6531 section 3.5: an address beyond ASCII without SMTPUTF8 is refused with 5.6.7
-    if !mail.smtputf8 && !mail.from.as_str().is_ascii() {
+    if !mail.smtputf8 && !mail.from.as_str().is_ascii() && !strictness.utf8_unannounced.accepts() {
         return Err(&Reply::NEED_SMTPUTF8);
     }
     //= RFC 1870 section 6.1: a message that is announced as too large is refused at MAIL
@@ -112,14 +131,19 @@ pub fn recipient<'i>(
     argument: &'i [u8],
     smtputf8: bool,
     offered: &Extensions,
+    strictness: &Strictness,
 ) -> Result<Recipient<'i>, Refusal> {
-    let text = ascii::strip_word(argument, b"TO:").ok_or(&Reply::BAD_ARGUMENT)?;
-    let (to, mut rest) = address::forward_path(text.trim_ascii_start(), charset(offered))
-        .ok_or(&Reply::BAD_RECIPIENT)?;
+    let charset = charset(offered, strictness);
+    let text = behind_colon(argument, b"TO", strictness)?;
+    let (to, mut rest) = match address::forward_path(text, charset) {
+        Some(found) => found,
+        None => address::lenient::forward_path(text, charset, latitude(strictness))
+            .ok_or(&Reply::BAD_RECIPIENT)?,
+    };
     if next(&mut rest)?.is_some() {
         return Err(&Reply::BAD_PARAMETER);
     }
-    if !smtputf8 && !to.as_str().is_ascii() {
+    if !smtputf8 && !to.as_str().is_ascii() && !strictness.utf8_unannounced.accepts() {
         return Err(&Reply::NEED_SMTPUTF8);
     }
     Ok(Recipient::new(to))
@@ -140,6 +164,36 @@ pub fn other(verb: Verb, argument: &[u8]) -> Result<Other<'_>, Refusal> {
         Verb::Etrn => Ok(Other::Etrn(super::Etrn::Node(text))),
         _ => Err(&Reply::NOT_IMPLEMENTED),
     }
+}
+
+/// The argument of AUTH, where these mechanisms are offered.
+///
+/// # Errors
+/// What breaks the grammar, and a mechanism that is not offered.
+//= RFC 4954 section 4: AUTH mechanism [initial-response]
+pub fn auth(argument: &[u8], offered: Mechanisms) -> Result<Auth<'_>, Refusal> {
+    let len = argument.iter().position(|&octet| octet == b' ');
+    let len = len.unwrap_or(argument.len());
+    let (word, rest) = argument.split_at_checked(len).unwrap_or((argument, b""));
+    if word.is_empty() {
+        return Err(&Reply::BAD_ARGUMENT);
+    }
+    let initial = match rest.trim_ascii_start() {
+        b"" => None,
+        //= RFC 4954 section 4: an initial response of no octets is written as an equals sign
+        b"=" => Some(&b""[..]),
+        initial if initial.iter().all(|&octet| is_base64(octet)) => Some(initial),
+        _ => return Err(&Reply::BAD_ARGUMENT),
+    };
+    match Mechanism::of(word) {
+        Some(mechanism) if offered.has(mechanism) => Ok(Auth { mechanism, initial }),
+        //= RFC 4954 section 4: a mechanism that is not there gets 504
+        _ => Err(&Reply::UNKNOWN_MECHANISM),
+    }
+}
+
+const fn is_base64(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=')
 }
 
 /// The argument of BDAT.
@@ -173,11 +227,37 @@ pub fn bdat(argument: &[u8]) -> Result<Bdat, Refusal> {
 }
 
 //= RFC 6531 section 3.1: only a server that offers SMTPUTF8 knows of UTF-8 in addresses
-const fn charset(offered: &Extensions) -> Charset {
-    if offered.has(Extension::SmtpUtf8) {
+const fn charset(offered: &Extensions, strictness: &Strictness) -> Charset {
+    if offered.has(Extension::SmtpUtf8) || strictness.utf8_unannounced.accepts() {
         Charset::Utf8
     } else {
         Charset::Ascii
+    }
+}
+
+const fn latitude(strictness: &Strictness) -> Latitude {
+    Latitude {
+        missing_brackets: strictness.missing_brackets.accepts(),
+        any_length: strictness.address_lengths.accepts(),
+    }
+}
+
+/// What stands behind `FROM:` or `TO:`.
+//= RFC 5321 section 3.3: spaces are not permitted on either side of the colon
+fn behind_colon<'i>(
+    argument: &'i [u8],
+    word: &[u8],
+    strictness: &Strictness,
+) -> Result<&'i [u8], Refusal> {
+    let text = ascii::strip_word(argument, word).ok_or(&Reply::BAD_ARGUMENT)?;
+    match text {
+        [b':', text @ ..] if text.first() != Some(&b' ') => Ok(text),
+        _ if strictness.spaces_around_colon.accepts() => text
+            .trim_ascii_start()
+            .strip_prefix(b":")
+            .map(<[u8]>::trim_ascii_start)
+            .ok_or(&Reply::BAD_ARGUMENT),
+        _ => Err(&Reply::BAD_ARGUMENT),
     }
 }
 
@@ -215,24 +295,36 @@ mod tests {
         .with(Extension::SmtpUtf8);
 
     fn mail_code(argument: &str, offered: Extensions) -> u16 {
-        mail(argument.as_bytes(), &offered).map_or_else(|refusal| refusal.code.get(), |_| 250)
+        mail(argument.as_bytes(), &offered, &Strictness::STRICT)
+            .map_or_else(|refusal| refusal.code.get(), |_| 250)
     }
 
     #[test]
     fn mail_is_read_whole() {
-        let found = mail(b"from:<x@a.example> size=999 BODY=8bitmime SMTPUTF8", &ALL).unwrap();
+        let found = mail(
+            b"from:<x@a.example> size=999 BODY=8bitmime SMTPUTF8",
+            &ALL,
+            &Strictness::STRICT,
+        )
+        .unwrap();
         assert_eq!(found.from.as_str(), "x@a.example");
         assert_eq!(found.size, Some(999));
         assert_eq!(found.body, Some(BodyKind::EightBitMime));
         assert!(found.smtputf8);
-        assert_eq!(mail(b"FROM:<>", &ALL).unwrap().from.as_str(), "");
+        assert_eq!(
+            mail(b"FROM:<>", &ALL, &Strictness::STRICT)
+                .unwrap()
+                .from
+                .as_str(),
+            ""
+        );
     }
 
     #[test]
     fn mail_is_refused_for_the_right_reason() {
         for (argument, code) in [
             ("FROM:<x@a>", 250),
-            ("FROM: <x@a>", 250),
+            ("FROM: <x@a>", 501),
             ("FROM:<x@a> SIZE=1000", 250),
             ("FROM:<x@a> SIZE=1001", 552),
             ("FROM:<x@a> SIZE=99999999999999999999", 552),
