@@ -2,6 +2,7 @@
 //! parameter may not hold. Which parameters are written so, and what the text means, is not known here.
 
 use crate::ascii::{self, HIGH, VALUE};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -47,29 +48,52 @@ impl<'i> Xtext<'i> {
         self.0
     }
 
-    /// Appends what it stands for: any octets at all.
-    pub fn decode(&self, out: &mut Vec<u8>) {
+    /// What it stands for: any octets at all.
+    pub fn octets(&self) -> impl Iterator<Item = u8> + use<'i> {
         let mut rest = self.0.as_bytes();
-        while let Some((&octet, behind)) = rest.split_first() {
+        core::iter::from_fn(move || {
+            let (&octet, behind) = rest.split_first()?;
             rest = behind;
             if let (b'+', [high, low, behind @ ..]) = (octet, behind) {
-                let (high, low) = (digit(*high).unwrap_or(0), digit(*low).unwrap_or(0));
-                out.push(high << 4 | low);
                 rest = behind;
-            } else {
-                out.push(octet);
+                let (high, low) = (digit(*high).unwrap_or(0), digit(*low).unwrap_or(0));
+                return Some(high << 4 | low);
             }
-        }
+            Some(octet)
+        })
+    }
+
+    /// Appends what it stands for.
+    pub fn decode(&self, out: &mut Vec<u8>) {
+        out.extend(self.octets());
+    }
+
+    /// Is it empty?
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Appends the encoded form of any octets.
     pub fn encode(octets: &[u8], out: &mut Vec<u8>) {
-        for &octet in octets {
-            if ascii::is(octet, VALUE) && octet != b'+' {
-                out.push(octet);
-            } else {
-                out.extend_from_slice(&[b'+', hex(octet >> 4), hex(octet & 15)]);
-            }
+        encode(octets, |octet| out.push(octet));
+    }
+
+    /// The same into a text, of which [`Xtext::parse`] makes a view.
+    pub fn encode_str(octets: &[u8], out: &mut String) {
+        encode(octets, |octet| out.push(char::from(octet)));
+    }
+}
+
+/// Whatever it is given, it gives ASCII.
+fn encode(octets: &[u8], mut put: impl FnMut(u8)) {
+    for &octet in octets {
+        if ascii::is(octet, VALUE) && octet != b'+' {
+            put(octet);
+        } else {
+            put(b'+');
+            put(hex(octet >> 4));
+            put(hex(octet & 15));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a sender asks of delivery status notifications, RFC 3461. Who sends one, and what it
 //! says, is not known here.
 
+use crate::ascii::{self, ATEXT};
 use crate::xtext::Xtext;
 
 /// RET: how much of the message a report of failure brings back.
@@ -51,8 +52,46 @@ impl Notify {
 //= RFC 3461 section 4.2: ORCPT=addr-type;xtext
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct OriginalRecipient<'i> {
-    /// `rfc822` nearly always, or `utf-8`; an atom.
-    pub address_type: &'i str,
+    address_type: &'i str,
+    address: Xtext<'i>,
+}
+
+impl<'i> OriginalRecipient<'i> {
+    /// An address of this type: `rfc822` nearly always, or `utf-8`. `None` where the type is no atom,
+    /// or the address stands for characters that no report may hold.
+    #[must_use]
+    pub fn new(address_type: &'i str, address: Xtext<'i>) -> Option<Self> {
+        //= RFC 3461 section 4.2: addr-type is an atom
+        let is_atom = !address_type.is_empty()
+            && ascii::span(address_type.as_bytes(), ATEXT) == address_type.len();
+        //= RFC 3461 section 4.2: the address holds printable ASCII alone before it is encoded
+        //= RFC 6533 section 3: the type utf-8 takes UTF-8 as well
+        let is_utf8 = address_type.eq_ignore_ascii_case("utf-8");
+        let is_printable = address
+            .octets()
+            .all(|octet| matches!(octet, b' '..=b'~') || (is_utf8 && !octet.is_ascii()));
+        let original = Self {
+            address_type,
+            address,
+        };
+        (is_atom && is_printable).then_some(original)
+    }
+
+    /// The type, as it was written; case does not matter.
+    #[must_use]
+    pub const fn address_type(&self) -> &'i str {
+        self.address_type
+    }
+
     /// The address, encoded.
-    pub address: Xtext<'i>,
+    #[must_use]
+    pub const fn address(&self) -> Xtext<'i> {
+        self.address
+    }
+
+    /// Is it of the type `utf-8`, of RFC 6533?
+    #[must_use]
+    pub const fn is_utf8(&self) -> bool {
+        self.address_type.eq_ignore_ascii_case("utf-8")
+    }
 }

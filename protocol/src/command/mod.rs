@@ -2,6 +2,7 @@
 //! what answers it, is the sessions' business.
 
 mod attributes;
+pub(crate) mod date;
 mod dsn;
 mod other;
 mod parameters;
@@ -11,7 +12,7 @@ mod table;
 mod timing;
 pub mod write;
 
-pub use attributes::{Attribute, AttributeSet, Attributes};
+pub use attributes::{Attribute, AttributeSet, Attributes, Value};
 pub use dsn::{Notify, OriginalRecipient, Return};
 pub use other::{Etrn, Other};
 pub use strictness::{Strictness, Verdict};
