@@ -13,6 +13,9 @@ pub const REPLY_LINE_LEN_MAX: usize = 512;
 /// Octets in a whole reply that the server writes; the text behind it is cut off.
 pub const REPLY_LEN_MAX: usize = 4096;
 
+/// Lines in a whole reply that the server writes; the text behind it is cut off.
+pub const REPLY_LINE_COUNT_MAX: u8 = 128;
+
 /// Octets in the part of a mailbox before the at sign.
 //= RFC 5321 section 4.5.3.1.1: a local-part is at most 64 octets
 pub const LOCAL_PART_LEN_MAX: usize = 64;

@@ -53,7 +53,7 @@ replies! {
     SENDER_OK = 250 (2 1 0) "Sender ok";
     /// To RCPT.
     RECIPIENT_OK = 250 (2 1 5) "Recipient ok";
-    /// To MAIL, where the priority that was asked for is not the one that is given (RFC 6710 section 7).
+    /// To MAIL, where the priority that was asked for is not the one that is given (RFC 6710 section 4.1).
     PRIORITY_CHANGED = 250 (2 3 6) "Sender ok, with another priority";
     /// To DATA.
     START_DATA = 354 "End data with <CR><LF>.<CR><LF>";
@@ -98,7 +98,7 @@ replies! {
     MAILBOX_BUSY = 450 (4 2 0) "Mailbox unavailable, try again later";
     /// Greylisting: come again later.
     COME_AGAIN = 450 (4 7 1) "Not now, try again later";
-    /// A priority this low waits for another time (RFC 6710 section 7).
+    /// A priority this low waits for another time (RFC 6710 section 4.1).
     PRIORITY_TOO_LOW_NOW = 450 (4 7 15) "Priority level is too low now";
     /// Our own mistake or a broken device.
     LOCAL_ERROR = 451 (4 3 0) "Local error, try again later";
@@ -147,7 +147,7 @@ replies! {
     AUTH_CANCELLED = 501 (5 7 0) "Authentication cancelled";
     /// A response of AUTH that its mechanism does not know.
     BAD_RESPONSE = 501 (5 5 2) "Malformed authentication response";
-    /// HOLDFOR or HOLDUNTIL beyond what is offered, or in the past (RFC 4865 section 4).
+    /// HOLDFOR or HOLDUNTIL beyond what is offered, or in the past (RFC 4865 section 4.2).
     HOLD_OUT_OF_RANGE = 501 (5 5 4) "Message cannot be held for that long";
     /// BY=0 or less, and a return is asked for (RFC 2852 section 4.1).
     DELIVER_BY_PASSED = 501 (5 5 4) "The time for delivery has passed";
@@ -193,7 +193,7 @@ replies! {
     RELAY_DENIED = 550 (5 7 1) "Relaying denied";
     /// Policy says no.
     REFUSED_BY_POLICY = 550 (5 7 1) "Refused by policy";
-    /// A priority this low is not taken (RFC 6710 section 7).
+    /// A priority this low is not taken (RFC 6710 section 4.1).
     PRIORITY_TOO_LOW = 550 (5 7 15) "Priority level is too low";
     /// REQUIRETLS, and the next host does not have it (RFC 8689 section 4.2.1).
     REQUIRE_TLS_UNSUPPORTED = 550 (5 7 30) "REQUIRETLS support required";
@@ -207,7 +207,7 @@ replies! {
     UTF8_HEADER_REFUSED = 550 (5 6 9) "UTF-8 header message cannot be transferred";
     /// SIZE or the body is above the limit (RFC 1870 section 6).
     TOO_LARGE = 552 (5 3 4) "Message too large";
-    /// A message this large needs a higher priority (RFC 6710 section 7).
+    /// A message this large needs a higher priority (RFC 6710 section 4.1).
     TOO_LARGE_FOR_PRIORITY = 552 (5 7 16) "Message is too big for the specified priority";
     /// An address beyond ASCII in a transaction without SMTPUTF8 (RFC 6531 section 3.5).
     NEED_SMTPUTF8 = 553 (5 6 7) "A UTF-8 address needs SMTPUTF8";

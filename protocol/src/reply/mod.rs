@@ -1,84 +1,40 @@
 //! Replies: a code, an enhanced status, and text for a human. A reply encodes itself; which reply
 //! answers what is decided elsewhere.
 
+mod code;
+mod display;
 mod known;
+mod meaning;
+mod owned;
 pub mod parse;
 mod status;
 mod write;
 
-pub use status::{Class, Status};
+pub use code::{Category, Code};
+pub use owned::OwnedReply;
+pub use parse::Answer;
+pub use status::{BadStatus, Class, Status};
 pub(crate) use write::Lines;
 
-/// The three digits that open a reply: 200 to 599.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
-pub struct Code(u16);
-
-impl Code {
-    /// `None` outside 200 to 599.
-    //= RFC 5321 section 4.2: the first digit is 2 to 5, the second 0 to 5 in this standard; others may come
-    #[must_use]
-    pub const fn new(code: u16) -> Option<Self> {
-        if code >= 200 && code <= 599 {
-            Some(Self(code))
-        } else {
-            None
-        }
-    }
-
-    /// For constants: a number out of range does not compile.
-    ///
-    /// # Panics
-    /// Outside 200 to 599.
-    #[must_use]
-    pub const fn of(code: u16) -> Self {
-        assert!(
-            code >= 200 && code <= 599,
-            "a reply code has a first digit of 2 to 5"
-        );
-        Self(code)
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn get(self) -> u16 {
-        self.0
-    }
-
-    /// 2xx or 3xx.
-    #[must_use]
-    pub const fn is_positive(self) -> bool {
-        self.0 < 400
-    }
-
-    /// 3xx: go on.
-    #[must_use]
-    pub const fn is_intermediate(self) -> bool {
-        self.0 >= 300 && self.0 < 400
-    }
-
-    /// 4xx: try again later.
-    #[must_use]
-    pub const fn is_transient(self) -> bool {
-        self.0 >= 400 && self.0 < 500
-    }
-
-    /// 5xx: never.
-    #[must_use]
-    pub const fn is_permanent(self) -> bool {
-        self.0 >= 500
-    }
-}
-
-impl core::fmt::Display for Code {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A reply that this side gives.
+/// A reply that this side gives: a view, `const` where its text is.
 ///
 /// The text is bytes, since some of it is passed on from other hosts; it may have several lines,
-/// and cannot break out of the reply whatever it holds (see [`Reply::write`]).
+/// and cannot break out of the reply whatever it holds (see [`Reply::write`]). Two replies are equal
+/// when all three parts are, octet for octet. `Display` shows one line for a log.
+///
+/// ```
+/// use mailrail_protocol::reply::{Code, Reply, Status};
+///
+/// const GREYLISTED: Reply<'_> = Reply::new(
+///     Code::of(450),
+///     Status::for_code(Code::of(450), 7, 1),
+///     "Not now\nSee https://mx.example/why",
+/// );
+/// let mut out = Vec::new();
+/// GREYLISTED.write(&mut out);
+/// assert_eq!(out, b"450-4.7.1 Not now\r\n450 4.7.1 See https://mx.example/why\r\n");
+/// assert_eq!(GREYLISTED.to_string(), "450 4.7.1 Not now See https://mx.example/why");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Reply<'t> {
     /// The verdict.
@@ -118,6 +74,22 @@ impl<'t> Reply<'t> {
             status: self.status,
             text: text.as_bytes(),
         }
+    }
+
+    /// The same reply with another text that may be any bytes, as those of another host are.
+    #[must_use]
+    pub const fn with_bytes<'u>(&self, text: &'u [u8]) -> Reply<'u> {
+        Reply {
+            code: self.code,
+            status: self.status,
+            text,
+        }
+    }
+
+    /// A copy that owns its text.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedReply {
+        OwnedReply::from(self)
     }
 
     /// Does it let the dialogue move on?

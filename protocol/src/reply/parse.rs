@@ -1,7 +1,8 @@
 //! From the bytes that a server sent to a reply. What a reply means for the command that it
 //! answers is the client's business; where the bytes come from is the caller's.
 
-use super::{Class, Code, Status};
+use super::{Class, Code, OwnedReply, Status, status};
+use crate::limits::{REPLY_LEN_MAX, REPLY_LINE_COUNT_MAX};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -12,11 +13,31 @@ pub const ANSWER_LEN_MAX: usize = 8 * 1024;
 pub const ANSWER_LINE_COUNT_MAX: u8 = 128;
 
 const _: () = assert!(
+    REPLY_LEN_MAX <= ANSWER_LEN_MAX && REPLY_LINE_COUNT_MAX <= ANSWER_LINE_COUNT_MAX,
+    "what this crate writes, this crate must read"
+);
+const _: () = assert!(
     ANSWER_LEN_MAX <= u16::MAX as usize,
     "places in a reply are kept in 16 bits"
 );
 
 /// A reply that the peer gave: a view of the bytes it sent.
+///
+/// Two are equal when the same octets came. To compare what was said, see [`OwnedReply`]. `Display`
+/// shows one line for a log.
+///
+/// ```
+/// use mailrail_protocol::reply::Reply;
+/// use mailrail_protocol::reply::parse::Reader;
+///
+/// let mut input = &b"550-5.1.1 No such\r\n550 5.1.1 user\r\n250 next"[..];
+/// let answer = Reader::default().take(&mut input)?.expect("it is whole");
+/// assert_eq!(answer.code.get(), 550);
+/// assert_eq!(answer.status, Reply::NO_SUCH_USER.status);
+/// assert_eq!(answer.to_string(), "550 5.1.1 No such user");
+/// assert_eq!(input, b"250 next");
+/// # Ok::<(), mailrail_protocol::reply::parse::Fault>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Answer<'i> {
     /// The verdict.
@@ -46,6 +67,12 @@ impl<'i> Answer<'i> {
         Lines {
             rest: Some(self.raw),
         }
+    }
+
+    /// A copy that owns its text.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedReply {
+        OwnedReply::from(self)
     }
 
     /// Appends the text, its lines joined by spaces, control characters made spaces: one line for
@@ -107,6 +134,18 @@ pub enum Fault {
     /// Too many lines or octets.
     TooLong,
 }
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "not a reply",
+            Self::CodesDiffer => "the lines of one reply have different codes",
+            Self::TooLong => "too long a reply",
+        })
+    }
+}
+
+impl core::error::Error for Fault {}
 
 /// Reads replies off the front of what is unread, and remembers how far it has looked, so that
 /// replies which arrive byte by byte cost no more than others.
@@ -219,38 +258,15 @@ fn split_status(text: &[u8], class: Class) -> (Option<Status>, &[u8]) {
 
 //= RFC 2034 section 4: the status opens the text, and one space or more part it from the rest
 fn parse_status(text: &[u8], class: Class) -> Option<(Status, &[u8])> {
-    let (&digit, rest) = text.split_first()?;
-    if digit != b'0' + class as u8 {
+    if *text.first()? != b'0' + class as u8 {
         return None;
     }
-    let (subject, rest) = parse_part(rest)?;
-    let (detail, rest) = parse_part(rest)?;
-    let rest = match rest {
-        [] => rest,
-        [b' ', rest @ ..] => rest,
-        _ => return None,
-    };
-    Some((Status::new(class, subject, detail), rest))
-}
-
-/// A dot and one to three digits.
-fn parse_part(text: &[u8]) -> Option<(u16, &[u8])> {
-    let (&b'.', digits) = text.split_first()? else {
-        return None;
-    };
-    let len = digits
-        .iter()
-        .take(4)
-        .take_while(|octet| octet.is_ascii_digit())
-        .count();
-    if !(1..=3).contains(&len) {
-        return None;
+    let (status, rest) = status::take(text)?;
+    match rest {
+        [] => Some((status, rest)),
+        [b' ', rest @ ..] => Some((status, rest)),
+        _ => None,
     }
-    let (digits, rest) = digits.split_at_checked(len)?;
-    let number = digits
-        .iter()
-        .fold(0, |number, digit| number * 10 + u16::from(digit - b'0'));
-    Some((number, rest))
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! From a reply to the bytes that a server sends. What to say is decided elsewhere; that it stays
 //! one reply, whatever its text, is decided here.
 
-use super::Reply;
-use crate::ascii::{self, CONTROL, push_decimal};
-use crate::limits::{REPLY_LEN_MAX, REPLY_LINE_LEN_MAX};
+use super::{Reply, Status};
+use crate::ascii::{self, push_decimal};
+use crate::limits::{REPLY_LEN_MAX, REPLY_LINE_COUNT_MAX, REPLY_LINE_LEN_MAX};
 use alloc::vec::Vec;
 
 impl Reply<'_> {
     /// Appends the reply, its enhanced status included.
     ///
-    /// The text is parted at its line ends and loses every other control character, so that no
-    /// text can ever forge a second reply; what is not ASCII becomes a question mark, long lines are
-    /// continued, and what goes beyond [`REPLY_LEN_MAX`] is cut off.
+    /// The text is parted at its line ends (CRLF, LF, CR) and loses every other control character, so
+    /// that no text can ever forge a second reply; a tab becomes a space and what is not ASCII a
+    /// question mark. A line above [`REPLY_LINE_LEN_MAX`] octets is continued in a next one; what goes
+    /// beyond [`REPLY_LEN_MAX`] octets or [`REPLY_LINE_COUNT_MAX`] lines is cut off. Empty lines stay,
+    /// but for those at the end.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut lines = Lines::new(self, true, out);
         lines.text(self.text);
@@ -32,52 +34,32 @@ pub(crate) struct Lines<'o> {
     out: &'o mut Vec<u8>,
     /// The code, as digits.
     code: [u8; 3],
-    /// The enhanced status and a space, if there is one.
-    status: [u8; STATUS_LEN_MAX],
-    status_len: usize,
+    /// What stands behind it in each line.
+    status: Option<Status>,
     /// Where the reply began in `out`.
     start: usize,
     /// Where the current line's hyphen is.
     hyphen: usize,
-    /// Is the present line still without text?
-    fresh: bool,
+    /// Lines begun.
+    line_count: u8,
 }
-
-/// Octets of `2.123.123 `.
-const STATUS_LEN_MAX: usize = 10;
 
 impl<'o> Lines<'o> {
     pub(crate) fn new(reply: &Reply<'_>, with_status: bool, out: &'o mut Vec<u8>) -> Self {
         let code = reply.code.get();
         let digit = |place: u16| b'0' + (code / place % 10) as u8;
-        let code = [digit(100), digit(10), digit(1)];
         let start = out.len();
-        let mut status = [0; STATUS_LEN_MAX];
-        let mut status_len = 0;
-        //= RFC 2034 section 4: replies of 2xx, 4xx and 5xx carry a status whose class is the first digit
-        if let Some(given) = reply.status.filter(|_| with_status && code[0] != b'3') {
-            // Written once into `out`, kept, and taken back: continuation lines repeat it.
-            out.push(code[0]);
-            out.push(b'.');
-            push_decimal(out, u64::from(given.subject % 1000));
-            out.push(b'.');
-            push_decimal(out, u64::from(given.detail % 1000));
-            out.push(b' ');
-            let written = out.get(start..).unwrap_or_default();
-            status_len = written.len();
-            for (slot, byte) in status.iter_mut().zip(written) {
-                *slot = *byte;
-            }
-            out.truncate(start);
-        }
         let mut lines = Self {
             out,
-            code,
-            status,
-            status_len,
+            code: [digit(100), digit(10), digit(1)],
+            //= RFC 2034 section 4: replies of 2xx, 4xx and 5xx carry a status whose class is the first digit
+            status: match reply.status {
+                Some(status) if with_status && !reply.code.is_intermediate() => Some(status),
+                _ => None,
+            },
             start,
             hyphen: start,
-            fresh: true,
+            line_count: 0,
         };
         lines.open();
         lines
@@ -87,21 +69,25 @@ impl<'o> Lines<'o> {
         self.out.extend_from_slice(&self.code);
         self.hyphen = self.out.len();
         self.out.push(b'-');
-        let status = self.status.get(..self.status_len).unwrap_or_default();
-        self.out.extend_from_slice(status);
-        self.fresh = true;
+        if let Some(status) = self.status {
+            let [class, ..] = self.code;
+            self.out.extend_from_slice(&[class, b'.']);
+            push_part(self.out, status.subject);
+            self.out.push(b'.');
+            push_part(self.out, status.detail);
+            self.out.push(b' ');
+        }
+        self.line_count = self.line_count.saturating_add(1);
     }
 
     /// Appends to the present line what is known to be clean and short.
     pub(crate) fn word(&mut self, word: &str) {
         self.out.extend_from_slice(word.as_bytes());
-        self.fresh = false;
     }
 
     /// Appends a number to the present line.
     pub(crate) fn number(&mut self, number: u64) {
         push_decimal(self.out, number);
-        self.fresh = false;
     }
 
     /// Ends the present line and opens another.
@@ -116,28 +102,49 @@ impl<'o> Lines<'o> {
         REPLY_LINE_LEN_MAX.saturating_sub(len)
     }
 
+    /// Is there room for one more line in the reply?
+    fn has_room(&self) -> bool {
+        self.out.len() - self.start + REPLY_LINE_LEN_MAX <= REPLY_LEN_MAX
+            && self.line_count < REPLY_LINE_COUNT_MAX
+    }
+
     /// Appends text of any kind and origin; it goes on where the present line stands.
+    #[inline]
     pub(crate) fn text(&mut self, text: &[u8]) {
         // The usual case by far: one short clean line.
         if text.len() <= self.room() && ascii::is_printable(text) {
             self.out.extend_from_slice(text);
-            self.fresh &= text.is_empty();
-            return;
+        } else {
+            self.any_text(text);
         }
-        let mut opens = false;
-        for line in text.split(|&byte| byte == b'\n' || byte == b'\r') {
-            for &byte in line.iter().filter(|&&byte| !ascii::is(byte, CONTROL)) {
-                if (opens && !self.fresh) || self.room() == 0 {
-                    if self.out.len() - self.start + REPLY_LINE_LEN_MAX > REPLY_LEN_MAX {
-                        return;
+    }
+
+    #[cold]
+    fn any_text(&mut self, text: &[u8]) {
+        // Line ends that are written as soon as something stands behind them.
+        let mut ends = 0usize;
+        let mut previous = 0;
+        for &byte in text {
+            match byte {
+                b'\n' if previous == b'\r' => {}
+                b'\n' | b'\r' => ends += 1,
+                b'\t' | b' '..=b'~' | 128.. => {
+                    while ends > 0 || self.room() == 0 {
+                        if !self.has_room() {
+                            return;
+                        }
+                        self.next();
+                        ends = ends.saturating_sub(1);
                     }
-                    self.next();
+                    self.out.push(match byte {
+                        b'\t' => b' ',
+                        128.. => b'?',
+                        _ => byte,
+                    });
                 }
-                opens = false;
-                self.out.push(if byte.is_ascii() { byte } else { b'?' });
-                self.fresh = false;
+                _ => {}
             }
-            opens = true;
+            previous = byte;
         }
     }
 
@@ -148,6 +155,15 @@ impl<'o> Lines<'o> {
             *hyphen = b' ';
         }
         self.out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// One of the two latter numbers of a status: up to three digits.
+//= RFC 3463 section 2: subject and detail have one to three digits
+fn push_part(out: &mut Vec<u8>, part: u16) {
+    match part {
+        0..10 => out.push(b'0' + part as u8),
+        _ => push_decimal(out, u64::from(part % 1000)),
     }
 }
 
@@ -204,13 +220,35 @@ mod tests {
     fn text_cannot_forge_a_reply() {
         let reply = Reply::NO_SUCH_USER.with_text("x\r\n250 2.0.0 Ok\r\n");
         assert_eq!(written(&reply), "550-5.1.1 x\r\n550 5.1.1 250 2.0.0 Ok\r\n");
-        let reply = Reply::NO_SUCH_USER.with_text("a\0b\u{1b}[31mc\u{7f}ü");
-        assert_eq!(written(&reply), "550 5.1.1 ab[31mc??\r\n");
+        let reply = Reply::NO_SUCH_USER.with_text("a\0b\u{1b}[31mc\u{7f}ü\td");
+        assert_eq!(written(&reply), "550 5.1.1 ab[31mc?? d\r\n");
+        let reply = Reply::NO_SUCH_USER.with_text("x\r250 ok\n\r\n\r\0\n");
+        assert_eq!(written(&reply), "550-5.1.1 x\r\n550 5.1.1 250 ok\r\n");
+    }
+
+    #[test]
+    fn empty_lines_stay() {
+        let reply = Reply::plain(Code::of(214), "\nsee\n\r\nrfc\n\n");
+        assert_eq!(written(&reply), "214-\r\n214-see\r\n214-\r\n214 rfc\r\n");
+    }
+
+    #[test]
+    fn never_more_lines_than_are_read() {
+        let text = "a\n".repeat(500);
+        let lines = written(&Reply::plain(Code::of(214), &text));
+        assert_eq!(lines.lines().count(), usize::from(REPLY_LINE_COUNT_MAX));
+        let text = "\n".repeat(500) + "a";
+        let lines = written(&Reply::plain(Code::of(214), &text));
+        assert_eq!(lines.lines().count(), usize::from(REPLY_LINE_COUNT_MAX));
+        assert!(lines.ends_with("\r\n214 \r\n"));
     }
 
     proptest! {
         #[test]
-        fn always_one_whole_reply(text in proptest::collection::vec(any::<u8>(), 0..6000)) {
+        fn always_one_whole_reply(text in proptest::collection::vec(
+            prop_oneof![8 => any::<u8>(), 1 => Just(b'\n'), 1 => Just(b'\r')],
+            0..6000,
+        )) {
             let reply = Reply { text: &text, ..Reply::RELAY_DENIED };
             let mut out = vec![];
             reply.write(&mut out);
@@ -222,6 +260,7 @@ mod tests {
             for line in others {
                 prop_assert!(line.starts_with(b"550-5.7.1 ") && line.ends_with(b"\r"));
             }
+            prop_assert!(lines.len() <= usize::from(REPLY_LINE_COUNT_MAX));
             for line in &lines {
                 prop_assert!(line.len() < REPLY_LINE_LEN_MAX);
                 let text = line.strip_suffix(b"\r").unwrap_or(line);
