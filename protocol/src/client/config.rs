@@ -16,6 +16,9 @@ pub struct Config {
     pub pipelining: bool,
     /// Send by BDAT where CHUNKING is offered.
     pub chunking: bool,
+    /// Send content of unknown size in chunks of the caller's where CHUNKING is offered, and not by DATA.
+    /// Binary content of unknown size always goes so.
+    pub own_chunks: bool,
     /// Speak LMTP: LHLO, and an answer for each recipient behind the content.
     pub lmtp: bool,
     /// Octets of a body that may follow BDAT at once, before the recipients are answered for.
@@ -40,6 +43,7 @@ impl Config {
             timeouts: Timeouts::default(),
             pipelining: true,
             chunking: true,
+            own_chunks: false,
             lmtp: false,
             at_once_max: 64 * 1024,
             at_once_proven_max: 1024 * 1024,
@@ -55,13 +59,17 @@ pub struct Timeouts {
     pub greeting: Duration,
     /// For EHLO, HELO and STARTTLS.
     pub ehlo: Duration,
+    /// For AUTH and for each response of its exchange.
+    pub auth: Duration,
+    /// For a command sent by [`super::Session::ask`].
+    pub other: Duration,
     /// For MAIL and RSET.
     pub mail: Duration,
     /// For each RCPT.
     pub recipient: Duration,
     /// For DATA.
     pub data: Duration,
-    /// For the end of the content.
+    /// For the end of the content, for each chunk of it, and in LMTP for each recipient behind it.
     pub data_dot: Duration,
     /// For QUIT, whose answer hardly matters.
     pub quit: Duration,
@@ -74,6 +82,8 @@ impl Default for Timeouts {
         Self {
             greeting: Duration::from_secs(60),
             ehlo: Duration::from_secs(300),
+            auth: Duration::from_secs(300),
+            other: Duration::from_secs(300),
             mail: Duration::from_secs(300),
             recipient: Duration::from_secs(300),
             data: Duration::from_secs(120),

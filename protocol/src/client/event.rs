@@ -42,7 +42,7 @@ pub enum Next {
     /// Send what was written and then the content by `segments`, in one write if you can; then call `end_body`.
     Body,
     /// The next piece of the content is due: announce it by `chunk`, send what that wrote, and the
-    /// piece by `segments`.
+    /// piece by `segments`. It may be put off: `receive` may be called instead.
     Chunk,
 }
 
@@ -59,15 +59,20 @@ pub enum Event<'i> {
     Handshake,
     /// STARTTLS was refused; the dialogue goes on in clear text.
     TlsRefused(Answer<'i>),
-    /// The peer's next word in an AUTH exchange, in base64 as it came: answer by `respond`.
+    /// The peer's next word in an AUTH exchange, in base64 as it came, and perhaps empty: answer by `respond`,
+    /// or by `cancel_auth` where it is no base64 or makes no sense.
     Challenge(&'i [u8]),
-    /// AUTH has succeeded.
+    /// AUTH has succeeded, as far as the peer says: a mechanism that proves the peer too has its own last word.
+    /// The dialogue goes on where it was, without a second EHLO.
+    //= RFC 4954 section 4: only a security layer begins the dialogue anew, and no mechanism here has one
     Authenticated(Answer<'i>),
     /// AUTH has failed, or was cancelled; the dialogue goes on.
     AuthRefused(Answer<'i>),
     /// How the command sent by `ask` was answered.
     Other(Answer<'i>),
-    /// The peer's LIMITS leave no room for the recipients from this index on: they want a transaction of their own.
+    /// The peer's LIMITS leave no room for the recipients from this index on: nothing was sent of them, no event
+    /// will mention them, and they want a transaction of their own. It comes once, before the transaction's
+    /// first answer. Where the index is 0, `Over` follows, and the connection is used up.
     LeftOver(u16),
     /// How MAIL was answered. If not positively, `Over` follows.
     Mail(Answer<'i>),

@@ -52,6 +52,7 @@
 
 mod config;
 mod event;
+mod limits;
 mod next;
 mod stage;
 mod state;

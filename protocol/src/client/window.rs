@@ -16,6 +16,16 @@ pub(super) enum Kind {
     HelloOld,
     /// STARTTLS.
     StartTls,
+    /// AUTH, or a response of its exchange.
+    Auth,
+    /// The asterisk that ends an exchange.
+    AuthCancel,
+    /// XCLIENT, after which everything begins anew.
+    XClient,
+    /// XFORWARD, behind which more may follow.
+    XForward,
+    /// Any other command that is no part of a transaction.
+    Other,
     /// RSET.
     Reset,
     /// MAIL.
@@ -28,18 +38,25 @@ pub(super) enum Kind {
     End,
     /// The same, sent by the session itself since nobody is left to receive the message.
     EndOfNothing,
-    /// BDAT LAST with its octets.
+    /// BDAT with its octets, more chunks to follow.
     Chunk,
+    /// BDAT LAST with its octets.
+    ChunkLast,
     /// QUIT.
     Quit,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 18] = [
         Self::Greeting,
         Self::Hello,
         Self::HelloOld,
         Self::StartTls,
+        Self::Auth,
+        Self::AuthCancel,
+        Self::XClient,
+        Self::XForward,
+        Self::Other,
         Self::Reset,
         Self::Mail,
         Self::Recipient,
@@ -47,6 +64,7 @@ impl Kind {
         Self::End,
         Self::EndOfNothing,
         Self::Chunk,
+        Self::ChunkLast,
         Self::Quit,
     ];
 }
@@ -60,7 +78,7 @@ pub(super) const COMMAND_COUNT_MAX: usize = 128;
 /// smallest socket buffer, so neither side can block the other while both write.
 pub(super) const COMMAND_LEN_SUM_MAX: u16 = 8 * 1024;
 
-const LEN_BITS: u16 = 12;
+const LEN_BITS: u16 = 11;
 const LEN_MASK: u16 = (1 << LEN_BITS) - 1;
 const _: () = assert!(Kind::ALL.len() <= 1 << (16 - LEN_BITS));
 
@@ -72,7 +90,7 @@ const _: () = assert!(
     "a place in the ring is 8 bits"
 );
 
-/// A ring of two bytes a command: four bits say what, twelve how long.
+/// A ring of two bytes a command: five bits say what, eleven how long.
 pub(super) struct Window {
     ring: [u16; RING_LEN],
     first: u8,
@@ -132,6 +150,17 @@ impl Window {
         Kind::ALL.get(usize::from(entry >> LEN_BITS)).copied()
     }
 
+    /// How many of the oldest commands are chunks, one behind the other.
+    pub(super) fn chunk_count(&self) -> u8 {
+        let first = usize::from(self.first);
+        let entries = self.ring.iter().cycle().skip(first).take(self.count());
+        let chunks = entries.take_while(|entry| {
+            let kind = Kind::ALL.get(usize::from(**entry >> LEN_BITS));
+            matches!(kind, Some(Kind::Chunk | Kind::ChunkLast))
+        });
+        chunks.count() as u8
+    }
+
     /// Forgets the oldest command: its answer has come.
     pub(super) fn pop(&mut self) -> Option<Kind> {
         let kind = self.oldest()?;
@@ -171,12 +200,41 @@ mod tests {
     fn bounded_in_bytes_except_for_the_first() {
         let mut window = Window::new();
         assert!(window.has_room(100_000));
-        window.push(Kind::Mail, 4000);
-        window.push(Kind::Recipient, 4000);
+        for _ in 0..4 {
+            window.push(Kind::Recipient, 2000);
+        }
         assert!(window.has_room(192));
         assert!(!window.has_room(193));
         window.pop();
-        assert!(window.has_room(4000));
+        assert!(window.has_room(2000));
+    }
+
+    #[test]
+    fn chunks_at_the_front() {
+        let mut window = Window::new();
+        for _ in 0..RING_LEN - 1 {
+            window.push(Kind::Other, 0);
+            window.pop();
+        }
+        let kinds = [
+            Kind::Chunk,
+            Kind::Chunk,
+            Kind::ChunkLast,
+            Kind::Reset,
+            Kind::Chunk,
+        ];
+        for kind in kinds {
+            window.push(kind, 10);
+        }
+        assert_eq!(window.chunk_count(), 3);
+        window.pop();
+        assert_eq!(window.chunk_count(), 2);
+        window.pop();
+        window.pop();
+        assert_eq!(window.chunk_count(), 0);
+        window.pop();
+        window.pop();
+        assert_eq!(window.chunk_count(), 0);
     }
 
     #[test]
@@ -192,7 +250,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn same_as_a_deque(steps in proptest::collection::vec((any::<bool>(), 0usize..12, 0usize..3000), 0..600)) {
+        fn same_as_a_deque(steps in proptest::collection::vec((any::<bool>(), 0usize..18, 0usize..2048), 0..600)) {
             let mut window = Window::new();
             let mut twin: VecDeque<(Kind, usize)> = VecDeque::new();
             for (push, kind, len) in steps {

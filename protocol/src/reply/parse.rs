@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 /// Octets in a whole reply of a peer's that is still read, all its lines together.
-pub const ANSWER_LEN_MAX: usize = 8 * 1024;
+//= RFC 4954 section 4: a challenge may be a line of 12,288 octets
+pub const ANSWER_LEN_MAX: usize = 12 * 1024;
 
 /// Lines in a reply of a peer's that is still read.
 pub const ANSWER_LINE_COUNT_MAX: u8 = 128;
