@@ -3,6 +3,7 @@
 
 use super::{Answer, Code, Reply, Status, display};
 use alloc::vec::Vec;
+use core::hash::{Hash, Hasher};
 
 /// A reply with a text of its own.
 ///
@@ -25,7 +26,7 @@ use alloc::vec::Vec;
 /// assert_eq!(reply.to_string(), "550 5.7.1 Listed by bl.example See https://bl.example/?ip=192.0.2.1");
 /// # Ok::<(), mailrail_protocol::reply::BadStatus>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub struct OwnedReply {
     /// The verdict.
     pub code: Code,
@@ -33,7 +34,7 @@ pub struct OwnedReply {
     pub status: Option<Status>,
     /// The lines, parted by LF; within a line stands no LF.
     text: Vec<u8>,
-    /// There is a first line, even if it is empty.
+    /// The first line was added, even if it is empty.
     has_line: bool,
 }
 
@@ -77,17 +78,29 @@ impl OwnedReply {
         }
     }
 
-    /// The lines of the text; none where nothing was added.
+    /// The lines of the text: one at least, as on the wire, even if nothing is in it.
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        self.text
-            .split(|&octet| octet == b'\n')
-            .filter(|_| self.has_line)
+        self.text.split(|&octet| octet == b'\n')
     }
 
     /// Does it let the dialogue move on?
     #[must_use]
     pub const fn is_positive(&self) -> bool {
         self.code.is_positive()
+    }
+}
+
+impl PartialEq for OwnedReply {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_reply() == other.as_reply()
+    }
+}
+
+impl Eq for OwnedReply {}
+
+impl Hash for OwnedReply {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_reply().hash(state);
     }
 }
 
@@ -125,7 +138,7 @@ impl PartialEq<Reply<'_>> for OwnedReply {
     fn eq(&self, other: &Reply<'_>) -> bool {
         self.code == other.code
             && self.status == other.status
-            && display::split(&self.text).eq(display::split(other.text))
+            && self.lines().eq(display::split(other.text))
     }
 }
 
@@ -137,9 +150,7 @@ impl PartialEq<OwnedReply> for Reply<'_> {
 
 impl PartialEq<Answer<'_>> for OwnedReply {
     fn eq(&self, other: &Answer<'_>) -> bool {
-        self.code == other.code
-            && self.status == other.status
-            && display::split(&self.text).eq(other.lines())
+        self.code == other.code && self.status == other.status && self.lines().eq(other.lines())
     }
 }
 
@@ -160,7 +171,7 @@ mod tests {
     #[test]
     fn built_line_by_line() {
         let mut reply = OwnedReply::new(Code::of(250), None);
-        assert_eq!(reply.lines().count(), 0);
+        assert_eq!(reply.lines().collect::<Vec<_>>(), [b""]);
         assert_eq!(reply, Reply::HELLO);
         reply.push_line(b"");
         reply.push_line(b"a\r\nb\n");
@@ -172,6 +183,9 @@ mod tests {
 
     #[test]
     fn comparisons_are_of_what_is_said() {
+        let bare = OwnedReply::new(Code::of(250), None);
+        assert_eq!(bare.clone().with_line(""), bare);
+        assert_ne!(bare.clone().with_line("").with_line(""), bare);
         let owned = OwnedReply::from(Reply::NO_SUCH_USER);
         assert_eq!(owned, Reply::NO_SUCH_USER);
         assert_ne!(owned, Reply::RELAY_DENIED);
@@ -194,60 +208,47 @@ mod tests {
             .collect()
     }
 
+    #[test]
+    fn a_text_may_look_like_a_status() {
+        let owned = OwnedReply::new(Code::of(250), None).with_line("2.0.0 Ok");
+        let mut out = vec![];
+        owned.as_reply().write(&mut out);
+        let answer = Reader::default().take(&mut &out[..]).unwrap().unwrap();
+        assert_eq!(answer, OwnedReply::from(Reply::OK));
+    }
+
     proptest! {
         #[test]
         fn written_and_read_it_is_the_same(
-            code in 200u16..600,
-            status in proptest::option::of((0u16..1000, 0u16..1000)),
+            code in prop_oneof![200u16..300, 400u16..600],
+            subject in 0u16..1000,
+            detail in 0u16..1000,
             lines in proptest::collection::vec(
                 proptest::collection::vec(
-                    prop_oneof![Just(b' '), Just(b'.'), b'0'..=b'9', 32u8..127, any::<u8>()],
-                    0..60,
+                    any::<u8>().prop_filter("it would end the line", |octet| !b"\r\n".contains(octet)),
+                    0..40,
                 ),
-                0..60,
+                0..20,
             ),
         ) {
             let code = Code::of(code);
-            let status = status
-                .filter(|_| !code.is_intermediate())
-                .map(|(subject, detail)| Status::for_code(code, subject, detail));
-            let mut reply = OwnedReply::new(code, status);
-            // A line end within a line would part it: of that the writer has a test of its own.
-            let lines: Vec<Vec<u8>> = lines
-                .into_iter()
-                .map(|line| line.into_iter().filter(|octet| !b"\r\n".contains(octet)).collect())
-                .collect();
-            for line in &lines {
-                reply.push_line(line);
-            }
-            let mut out = vec![];
-            reply.as_reply().write(&mut out);
-            let mut input = &out[..];
-            let answer = Reader::default().take(&mut input).unwrap().unwrap();
-            prop_assert!(input.is_empty());
-            prop_assert_eq!(answer.code, code);
-            if status.is_some() {
-                prop_assert_eq!(answer.status, status);
-            }
-            let mut expected: Vec<String> = lines.iter().map(|line| sent(line)).collect();
-            while expected.last().is_some_and(String::is_empty) {
-                expected.pop();
-            }
-            if expected.is_empty() {
-                expected.push(String::new());
-            }
-            let looks_like_status = expected[0].starts_with(['2', '4', '5']);
-            if out.len() < crate::limits::REPLY_LEN_MAX - crate::limits::REPLY_LINE_LEN_MAX
-                && (status.is_some() || !looks_like_status)
-            {
-                let read: Vec<String> = answer
-                    .lines()
-                    .map(|line| String::from_utf8(line.to_vec()).unwrap())
-                    .collect();
-                if status.is_some() || !expected.iter().any(|line| line.starts_with(['2', '4', '5'])) {
-                    prop_assert_eq!(read, expected);
+            let mut given = OwnedReply::new(code, Some(Status::for_code(code, subject, detail)));
+            let mut expected = given.clone();
+            let empty = |line: &&Vec<u8>| sent(line).is_empty();
+            let end = lines.len() - lines.iter().rev().take_while(empty).count();
+            for (n, line) in lines.iter().enumerate() {
+                given.push_line(line);
+                if n < end {
+                    expected.push_line(sent(line).as_bytes());
                 }
             }
+            let mut out = vec![];
+            given.as_reply().write(&mut out);
+            let mut input = &out[..];
+            let answer = Reader::default().take(&mut input).unwrap().unwrap();
+            prop_assert_eq!(answer.to_owned(), expected.clone());
+            prop_assert_eq!(answer, expected);
+            prop_assert!(input.is_empty());
         }
     }
 }
