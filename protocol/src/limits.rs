@@ -31,9 +31,23 @@ pub const LABEL_LEN_MAX: usize = 63;
 /// Octets in a mailbox: both parts and the at sign.
 pub const MAILBOX_LEN_MAX: usize = LOCAL_PART_LEN_MAX + 1 + DOMAIN_LEN_MAX;
 
+/// Octets in the value of ENVID.
+//= RFC 3461 section 5.4: a server takes an ENVID of at least 100 characters
+pub const ENVELOPE_ID_LEN_MAX: usize = 100;
+
+/// Octets in the value of ORCPT.
+//= RFC 3461 section 5.4: a server takes an ORCPT of at least 500 characters
+pub const ORIGINAL_RECIPIENT_LEN_MAX: usize = 500;
+
+/// Octets in the value of AUTH behind MAIL.
+//= RFC 4954 section 3: AUTH adds at most 500 characters to MAIL
+pub const SUBMITTER_LEN_MAX: usize = 500;
+
 const _: () = assert!(
-    MAILBOX_LEN_MAX + REPLY_LINE_LEN_MAX < COMMAND_LINE_LEN_MAX,
-    "the longest mailbox and its parameters must fit in a command line"
+    MAILBOX_LEN_MAX + ENVELOPE_ID_LEN_MAX + SUBMITTER_LEN_MAX + REPLY_LINE_LEN_MAX
+        < COMMAND_LINE_LEN_MAX
+        && MAILBOX_LEN_MAX + ORIGINAL_RECIPIENT_LEN_MAX + REPLY_LINE_LEN_MAX < COMMAND_LINE_LEN_MAX,
+    "the longest mailbox and all its parameters must fit in a command line"
 );
 const _: () = assert!(
     REPLY_LINE_LEN_MAX <= REPLY_LEN_MAX,

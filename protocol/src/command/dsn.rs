@@ -29,6 +29,13 @@ impl Notify {
     /// That it is late.
     pub const DELAY: Self = Self(4);
 
+    /// The words of all but NEVER, as they are written.
+    pub(super) const WORDS: [(&'static str, Self); 3] = [
+        ("SUCCESS", Self::SUCCESS),
+        ("FAILURE", Self::FAILURE),
+        ("DELAY", Self::DELAY),
+    ];
+
     /// Both.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {

@@ -1,15 +1,25 @@
 //! From a command line to a command: grammar alone. Whether the command may come now is the
 //! session's question; each refusal here is the reply that the grammar asks for.
 
+mod auth;
+mod mail;
+mod other;
+mod recipient;
+
+pub use auth::auth;
+pub(super) use auth::is_base64;
+pub use mail::mail;
+pub use other::other;
+pub use recipient::recipient;
+
 use super::parameters::{self, Malformed, Parameter};
-use super::{Auth, BodyKind, Hello, Mail, Other, Recipient, Strictness, Verb};
+use super::{Hello, Strictness, Verb};
 use crate::address::lenient::Latitude;
-use crate::address::{self, Charset, Domain};
+use crate::address::{Charset, Domain};
 use crate::ascii;
 use crate::extension::{Extension, Extensions};
 use crate::limits::DOMAIN_LEN_MAX;
 use crate::reply::Reply;
-use crate::sasl::{Mechanism, Mechanisms};
 
 /// Why a command is not understood: what to tell the peer.
 pub type Refusal = &'static Reply<'static>;
@@ -17,24 +27,35 @@ pub type Refusal = &'static Reply<'static>;
 /// The verb of a line (which has lost its CRLF) and its argument.
 ///
 /// # Errors
-/// Control characters in the line, or a first word that is none.
+/// Control characters in the line, or a first word that is none or is not known.
+#[inline]
 pub fn verb(line: &[u8]) -> Result<(Verb, &[u8]), Refusal> {
     if ascii::has_control(line) {
         return Err(&Reply::BAD_LINE);
     }
     //= RFC 5321 section 4.1.1: white space before the CRLF is tolerated
     let line = line.trim_ascii_end();
-    let len = line
-        .iter()
-        .position(|&byte| byte == b' ')
-        .unwrap_or(line.len());
-    let (word, argument) = line.split_at_checked(len).unwrap_or((line, &[]));
+    let (word, argument) = match line.split_at_checked(4) {
+        Some((word, [])) => (word, &b""[..]),
+        Some((word, [b' ', argument @ ..])) => (word, argument),
+        _ => return long_verb(line),
+    };
+    match Verb::of(word) {
+        Verb::Unknown => long_verb(line),
+        verb => Ok((verb, argument.trim_ascii_start())),
+    }
+}
+
+/// The same where the first word has not four letters, or is not known.
+#[cold]
+fn long_verb(line: &[u8]) -> Result<(Verb, &[u8]), Refusal> {
+    let (word, argument) = first_word(line);
     match Verb::of(word) {
         Verb::Unknown if word.is_empty() || !word.iter().all(u8::is_ascii_alphanumeric) => {
             Err(&Reply::BAD_LINE)
         }
         Verb::Unknown => Err(&Reply::UNKNOWN_COMMAND),
-        verb => Ok((verb, argument.trim_ascii_start())),
+        verb => Ok((verb, argument)),
     }
 }
 
@@ -74,128 +95,6 @@ pub fn hello<'i>(
     }
 }
 
-/// The argument of MAIL.
-///
-/// # Errors
-/// What breaks the grammar, what was not offered, and a size beyond the limit.
-pub fn mail<'i>(
-    argument: &'i [u8],
-    offered: &Extensions,
-    strictness: &Strictness,
-) -> Result<Mail<'i>, Refusal> {
-    let charset = charset(offered, strictness);
-    let text = behind_colon(argument, b"FROM", strictness)?;
-    let (from, mut rest) = match address::reverse_path(text, charset) {
-        Some(found) => found,
-        None => address::lenient::reverse_path(text, charset, latitude(strictness))
-            .ok_or(&Reply::BAD_SENDER)?,
-    };
-    let mut mail = Mail::new(from);
-    while let Some(Parameter { keyword, value }) = next(&mut rest)? {
-        let is = |word: &[u8]| keyword.eq_ignore_ascii_case(word);
-        if is(b"SIZE") && offered.has(Extension::Size) {
-            once(mail.size.is_none())?;
-            //= RFC 1870 section 3: the value has one to twenty digits
-            let size = value.and_then(ascii::parse_decimal);
-            mail.size = Some(size.ok_or(&Reply::BAD_ARGUMENT)?);
-        } else if is(b"BODY") && offered.has(Extension::EightBitMime) {
-            once(mail.body.is_none())?;
-            mail.body = Some(body_kind(value.ok_or(&Reply::BAD_ARGUMENT)?)?);
-        } else if is(b"SMTPUTF8") && offered.has(Extension::SmtpUtf8) {
-            //= RFC 6531 section 3.4: SMTPUTF8 takes no value
-            once(!mail.smtputf8 && value.is_none())?;
-            mail.smtputf8 = true;
-        } else {
-            //= RFC 5321 section 4.1.1.11: a parameter that was not offered gets 555
-            return Err(&Reply::BAD_PARAMETER);
-        }
-    }
-    //= RFC 6531 section 3.5: an address beyond ASCII without SMTPUTF8 is refused with 5.6.7
-    if !mail.smtputf8 && !mail.from.as_str().is_ascii() && !strictness.utf8_unannounced.accepts() {
-        return Err(&Reply::NEED_SMTPUTF8);
-    }
-    //= RFC 1870 section 6.1: a message that is announced as too large is refused at MAIL
-    if let (Some(size), Some(size_max)) = (mail.size, offered.size_max())
-        && size > size_max
-    {
-        return Err(&Reply::TOO_LARGE);
-    }
-    Ok(mail)
-}
-
-/// The argument of RCPT, in a transaction that began with SMTPUTF8 or without.
-///
-/// # Errors
-/// What breaks the grammar, and what was not offered.
-pub fn recipient<'i>(
-    argument: &'i [u8],
-    smtputf8: bool,
-    offered: &Extensions,
-    strictness: &Strictness,
-) -> Result<Recipient<'i>, Refusal> {
-    let charset = charset(offered, strictness);
-    let text = behind_colon(argument, b"TO", strictness)?;
-    let (to, mut rest) = match address::forward_path(text, charset) {
-        Some(found) => found,
-        None => address::lenient::forward_path(text, charset, latitude(strictness))
-            .ok_or(&Reply::BAD_RECIPIENT)?,
-    };
-    if next(&mut rest)?.is_some() {
-        return Err(&Reply::BAD_PARAMETER);
-    }
-    if !smtputf8 && !to.as_str().is_ascii() && !strictness.utf8_unannounced.accepts() {
-        return Err(&Reply::NEED_SMTPUTF8);
-    }
-    Ok(Recipient::new(to))
-}
-
-/// The argument of VRFY, EXPN, HELP, NOOP, ETRN, XCLIENT or XFORWARD.
-///
-/// # Errors
-/// What breaks the grammar, and other verbs.
-pub fn other(verb: Verb, argument: &[u8]) -> Result<Other<'_>, Refusal> {
-    let text = core::str::from_utf8(argument).map_err(|_| &Reply::BAD_ARGUMENT)?;
-    if text.is_empty() {
-        return Err(&Reply::BAD_ARGUMENT);
-    }
-    match verb {
-        Verb::Verify => Ok(Other::Verify(text)),
-        Verb::Expand => Ok(Other::Expand(text)),
-        Verb::Etrn => Ok(Other::Etrn(super::Etrn::Node(text))),
-        _ => Err(&Reply::NOT_IMPLEMENTED),
-    }
-}
-
-/// The argument of AUTH, where these mechanisms are offered.
-///
-/// # Errors
-/// What breaks the grammar, and a mechanism that is not offered.
-//= RFC 4954 section 4: AUTH mechanism [initial-response]
-pub fn auth(argument: &[u8], offered: Mechanisms) -> Result<Auth<'_>, Refusal> {
-    let len = argument.iter().position(|&octet| octet == b' ');
-    let len = len.unwrap_or(argument.len());
-    let (word, rest) = argument.split_at_checked(len).unwrap_or((argument, b""));
-    if word.is_empty() {
-        return Err(&Reply::BAD_ARGUMENT);
-    }
-    let initial = match rest.trim_ascii_start() {
-        b"" => None,
-        //= RFC 4954 section 4: an initial response of no octets is written as an equals sign
-        b"=" => Some(&b""[..]),
-        initial if initial.iter().all(|&octet| is_base64(octet)) => Some(initial),
-        _ => return Err(&Reply::BAD_ARGUMENT),
-    };
-    match Mechanism::of(word) {
-        Some(mechanism) if offered.has(mechanism) => Ok(Auth { mechanism, initial }),
-        //= RFC 4954 section 4: a mechanism that is not there gets 504
-        _ => Err(&Reply::UNKNOWN_MECHANISM),
-    }
-}
-
-const fn is_base64(octet: u8) -> bool {
-    octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=')
-}
-
 /// The argument of BDAT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bdat {
@@ -211,18 +110,12 @@ pub struct Bdat {
 /// What breaks the grammar: then nobody knows where the next command begins.
 //= RFC 3030 section 2: BDAT SP chunk-size [ SP LAST ]
 pub fn bdat(argument: &[u8]) -> Result<Bdat, Refusal> {
-    let (size, last) = match argument.iter().position(|&byte| byte == b' ') {
-        Some(len) => {
-            let (size, last) = argument.split_at_checked(len).unwrap_or_default();
-            (size, Some(last.trim_ascii_start()))
-        }
-        None => (argument, None),
-    };
-    if last.is_some_and(|last| !last.eq_ignore_ascii_case(b"LAST")) {
+    let (size, last) = first_word(argument);
+    if !last.is_empty() && !last.eq_ignore_ascii_case(b"LAST") {
         return Err(&Reply::BAD_ARGUMENT);
     }
     let size = ascii::parse_decimal(size).ok_or(&Reply::BAD_ARGUMENT)?;
-    let last = last.is_some();
+    let last = !last.is_empty();
     Ok(Bdat { size, last })
 }
 
@@ -261,10 +154,21 @@ fn behind_colon<'i>(
     }
 }
 
+/// What stands before the first space, and what stands behind it and its like.
+fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let len = text.iter().position(|&octet| octet == b' ');
+    let (word, rest) = text
+        .split_at_checked(len.unwrap_or(text.len()))
+        .unwrap_or((text, &[]));
+    (word, rest.trim_ascii_start())
+}
+
 fn next<'i>(rest: &mut &'i [u8]) -> Result<Option<Parameter<'i>>, Refusal> {
     parameters::next(rest).map_err(|Malformed| &Reply::BAD_ARGUMENT)
 }
 
+/// A parameter comes once at most.
+//= RFC 5321 section 4.1.1.11: what is wrong in a parameter gets 501
 fn once(first: bool) -> Result<(), Refusal> {
     if first {
         Ok(())
@@ -273,92 +177,10 @@ fn once(first: bool) -> Result<(), Refusal> {
     }
 }
 
-fn body_kind(value: &[u8]) -> Result<BodyKind, Refusal> {
-    if value.eq_ignore_ascii_case(b"7BIT") {
-        Ok(BodyKind::SevenBit)
-    } else if value.eq_ignore_ascii_case(b"8BITMIME") {
-        Ok(BodyKind::EightBitMime)
-    } else {
-        //= RFC 5321 section 4.1.1.11: what is not implemented gets 555
-        Err(&Reply::BAD_PARAMETER)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::reply::Code;
-
-    const ALL: Extensions = Extensions::NONE
-        .with_size_max(1000)
-        .with(Extension::EightBitMime)
-        .with(Extension::SmtpUtf8);
-
-    fn mail_code(argument: &str, offered: Extensions) -> u16 {
-        mail(argument.as_bytes(), &offered, &Strictness::STRICT)
-            .map_or_else(|refusal| refusal.code.get(), |_| 250)
-    }
-
-    #[test]
-    fn mail_is_read_whole() {
-        let found = mail(
-            b"from:<x@a.example> size=999 BODY=8bitmime SMTPUTF8",
-            &ALL,
-            &Strictness::STRICT,
-        )
-        .unwrap();
-        assert_eq!(found.from.as_str(), "x@a.example");
-        assert_eq!(found.size, Some(999));
-        assert_eq!(found.body, Some(BodyKind::EightBitMime));
-        assert!(found.smtputf8);
-        assert_eq!(
-            mail(b"FROM:<>", &ALL, &Strictness::STRICT)
-                .unwrap()
-                .from
-                .as_str(),
-            ""
-        );
-    }
-
-    #[test]
-    fn mail_is_refused_for_the_right_reason() {
-        for (argument, code) in [
-            ("FROM:<x@a>", 250),
-            ("FROM: <x@a>", 501),
-            ("FROM:<x@a> SIZE=1000", 250),
-            ("FROM:<x@a> SIZE=1001", 552),
-            ("FROM:<x@a> SIZE=99999999999999999999", 552),
-            ("FROM:<x@a> SIZE=999999999999999999999", 501),
-            ("FROM:<x@a> SIZE", 501),
-            ("FROM:<x@a> SIZE=", 501),
-            ("FROM:<x@a> SIZE=-1", 501),
-            ("FROM:<x@a> SIZE=1 SIZE=1", 501),
-            ("FROM:<x@a> BODY=7BIT", 250),
-            ("FROM:<x@a> BODY=7BIT BODY=7BIT", 501),
-            ("FROM:<x@a> BODY=BINARYMIME", 555),
-            ("FROM:<x@a> BODY", 501),
-            ("FROM:<x@a> SMTPUTF8=1", 501),
-            ("FROM:<x@a> SMTPUTF8 SMTPUTF8", 501),
-            ("FROM:<x@a> AUTH=<>", 555),
-            ("FROM:<x@a>SIZE=1", 501),
-            ("FROM:<ü@a>", 553),
-            ("FROM:<ü@a> SMTPUTF8", 250),
-            ("FROM:x@a", 501),
-            ("TO:<x@a>", 501),
-            ("", 501),
-        ] {
-            assert_eq!(mail_code(argument, ALL), code, "{argument}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_offered_is_not_known() {
-        for parameter in ["SIZE=1", "BODY=7BIT", "SMTPUTF8"] {
-            let argument = alloc::format!("FROM:<x@a> {parameter}");
-            assert_eq!(mail_code(&argument, Extensions::NONE), 555, "{argument}");
-        }
-        assert_eq!(mail_code("FROM:<ü@a>", Extensions::NONE), 501);
-    }
 
     #[test]
     fn bdat_is_exact() {
@@ -387,5 +209,29 @@ mod tests {
         assert_eq!(code(b""), bad);
         assert_eq!(code(b" NOOP"), bad);
         assert_eq!(code(b"\x16\x03\x01"), bad);
+    }
+
+    #[test]
+    fn names_behind_hello() {
+        let mut lenient = Strictness::STRICT;
+        lenient.hello_syntax = crate::command::Verdict::Accept;
+        for (name, strict, borne) in [
+            ("a.example", true, true),
+            ("localhost", true, true),
+            ("[192.0.2.1]", true, true),
+            ("[IPv6:2001:db8::1]", true, true),
+            ("under_score", false, true),
+            ("localhost.", false, true),
+            ("[192.0.2]", false, true),
+            ("-", false, true),
+            ("a b", false, false),
+            ("ü.example", false, false),
+            ("", false, false),
+        ] {
+            let is_ok = |rules| hello(true, name.as_bytes(), rules).is_ok();
+            assert_eq!(is_ok(&Strictness::STRICT), strict, "{name}");
+            assert_eq!(is_ok(&lenient), borne, "{name}");
+        }
+        assert!(hello(false, &[b'a'; 256], &lenient).is_err());
     }
 }
