@@ -6,6 +6,10 @@
 //= RFC 5321 section 4.5.3.1.4: a command line is 512 octets, and each extension may add to it
 pub const COMMAND_LINE_LEN_MAX: usize = 2048;
 
+/// Octets in a line of AUTH and of the exchange behind it, its CRLF included.
+//= RFC 4954 section 4: 12288 octets are enough for a line of every mechanism in use
+pub const AUTH_LINE_LEN_MAX: usize = 12_288;
+
 /// Octets in one line of a reply, its code and CRLF included.
 //= RFC 5321 section 4.5.3.1.5: a reply line is at most 512 octets
 pub const REPLY_LINE_LEN_MAX: usize = 512;
@@ -48,6 +52,10 @@ const _: () = assert!(
         < COMMAND_LINE_LEN_MAX
         && MAILBOX_LEN_MAX + ORIGINAL_RECIPIENT_LEN_MAX + REPLY_LINE_LEN_MAX < COMMAND_LINE_LEN_MAX,
     "the longest mailbox and all its parameters must fit in a command line"
+);
+const _: () = assert!(
+    COMMAND_LINE_LEN_MAX <= AUTH_LINE_LEN_MAX && AUTH_LINE_LEN_MAX <= u16::MAX as usize,
+    "AUTH only adds to a line, and how far a line was searched is kept in 16 bits"
 );
 const _: () = assert!(
     REPLY_LINE_LEN_MAX <= REPLY_LEN_MAX,

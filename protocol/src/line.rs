@@ -1,7 +1,6 @@
 //! Finding the end of a command line. Only CRLF ends a line; what the line means is `command`'s
 //! business, and where the bytes come from is the caller's.
 
-use crate::limits::COMMAND_LINE_LEN_MAX;
 use memchr::{memchr, memmem};
 
 /// What stands at the front of the input.
@@ -11,20 +10,20 @@ pub(crate) enum Line<'i> {
     Incomplete,
     /// Too long to be understood; nothing was taken.
     TooLong,
-    /// It holds a LF without its CR, and will never be a command; nothing was taken.
+    /// Its first LF has no CR before it; nothing was taken.
     BareLf,
     /// A line without its CRLF; it was taken.
     Complete(&'i [u8]),
 }
 
-/// Takes a line off the front of `input`.
+/// Takes a line of at most `len_max` octets, its CRLF included, off the front of `input`.
 ///
 /// `looked` says how far the same front was searched before, so that bytes that come one by one
 /// are each looked at once.
 //= RFC 5321 section 2.3.8: only CRLF ends a line, neither CR nor LF does alone
-pub(crate) fn take<'i>(looked: &mut u16, input: &mut &'i [u8]) -> Line<'i> {
+pub(crate) fn take<'i>(looked: &mut u16, len_max: usize, input: &mut &'i [u8]) -> Line<'i> {
     let whole = *input;
-    let window = whole.get(..COMMAND_LINE_LEN_MAX).unwrap_or(whole);
+    let window = whole.get(..len_max).unwrap_or(whole);
     let from = usize::from(*looked);
     if let Some(lf) = memchr(b'\n', window.get(from..).unwrap_or_default()) {
         *looked = 0;
@@ -35,12 +34,21 @@ pub(crate) fn take<'i>(looked: &mut u16, input: &mut &'i [u8]) -> Line<'i> {
         *input = rest;
         return Line::Complete(line);
     }
-    if window.len() == COMMAND_LINE_LEN_MAX {
+    if window.len() == len_max {
         *looked = 0;
         return Line::TooLong;
     }
     *looked = window.len() as u16;
     Line::Incomplete
+}
+
+/// Takes what stands before the first LF, for whom a LF alone will do; the line loses it, and a CR
+/// before it.
+pub(crate) fn take_to_lf<'i>(input: &mut &'i [u8]) -> &'i [u8] {
+    let lf = memchr(b'\n', input).unwrap_or(input.len());
+    let (line, rest) = input.split_at_checked(lf).unwrap_or_default();
+    *input = rest.get(1..).unwrap_or_default();
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// Throws the front of `input` away up to the next CRLF and says whether there was one. A CR at
@@ -61,15 +69,15 @@ pub(crate) fn skip(input: &mut &[u8]) -> bool {
     }
 }
 
-const _: () = assert!(
-    COMMAND_LINE_LEN_MAX <= u16::MAX as usize,
-    "how far a line was searched is kept in 16 bits"
-);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::COMMAND_LINE_LEN_MAX;
     use alloc::vec;
+
+    fn take<'i>(looked: &mut u16, input: &mut &'i [u8]) -> Line<'i> {
+        super::take(looked, COMMAND_LINE_LEN_MAX, input)
+    }
 
     #[test]
     fn a_byte_is_searched_once() {
@@ -104,6 +112,35 @@ mod tests {
         }
         assert_eq!(take(&mut 0, &mut &[b'x'; 2047][..]), Line::Incomplete);
         assert_eq!(take(&mut 0, &mut &[b'x'; 2048][..]), Line::TooLong);
+    }
+
+    #[test]
+    fn a_limit_that_grows_goes_on_where_it_was() {
+        let line = [&[b'x'; 5000][..], b"\r\n"].concat();
+        let mut looked = 0;
+        for (len, limit) in [(2000, 2048), (2047, 2048), (4000, 6000), (5001, 6000)] {
+            assert_eq!(
+                super::take(&mut looked, limit, &mut &line[..len]),
+                Line::Incomplete
+            );
+            assert_eq!(usize::from(looked), len);
+        }
+        let found = super::take(&mut looked, 6000, &mut &line[..]);
+        assert_eq!(found, Line::Complete(&line[..5000]));
+    }
+
+    #[test]
+    fn a_lf_alone_will_do() {
+        for (input, line, rest) in [
+            ("NOOP\nRSET\r\n", "NOOP", "RSET\r\n"),
+            ("NOOP\r\nRSET", "NOOP", "RSET"),
+            ("\n\n", "", "\n"),
+            ("a\rb\r\r\n", "a\rb\r", ""),
+        ] {
+            let mut left = input.as_bytes();
+            assert_eq!(take_to_lf(&mut left), line.as_bytes(), "{input:?}");
+            assert_eq!(left, rest.as_bytes(), "{input:?}");
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What a server is set to: built once, lent to each session. Nothing here changes while a session
 //! runs, and nothing here knows where the values come from.
 
+use super::Tls;
 use crate::command::Strictness;
-use crate::extension::{Extension, Extensions};
-use crate::sasl::Mechanisms;
+use crate::extension::{self, Extension, Extensions};
+use crate::limits::{AUTH_LINE_LEN_MAX, COMMAND_LINE_LEN_MAX};
+use crate::sasl::{Mechanism, Mechanisms};
 use alloc::string::String;
 use core::time::Duration;
 
@@ -15,7 +17,8 @@ pub struct Config {
     pub hostname: String,
     /// The words behind the greeting's `ESMTP`; may be empty.
     pub greeting: String,
-    /// What EHLO offers; SIZE names the largest message in octets.
+    /// What EHLO offers, where the connection allows it ([`Config::offered`]); SIZE names the largest
+    /// message in octets, AUTH its mechanisms, LIMITS what `limits` holds.
     pub extensions: Extensions,
     /// What a peer may use up.
     pub limits: Limits,
@@ -29,9 +32,10 @@ pub struct Config {
     /// Mechanisms of AUTH that are offered without TLS too.
     //= RFC 4954 section 4: passwords in clear text want an encrypted connection
     pub mechanisms_in_clear: Mechanisms,
-    /// Nothing but NOOP, EHLO, STARTTLS, RSET and QUIT before TLS.
+    /// Nothing but NOOP, EHLO, STARTTLS and QUIT before TLS, and XCLIENT where it is offered.
+    //= RFC 3207 section 4: before TLS, 530 to all but NOOP, EHLO, STARTTLS and QUIT
     pub tls_required: bool,
-    /// No MAIL before AUTH.
+    /// No MAIL, VRFY, EXPN or ETRN before AUTH.
     pub auth_required: bool,
     /// Commands that are not known here are asked of the caller ([`crate::command::Other::Private`]).
     pub private_commands: bool,
@@ -61,6 +65,76 @@ impl Config {
             private_commands: false,
         }
     }
+
+    /// Octets that a caller's input buffer must have room for, since an incomplete line stays in it:
+    /// 2,048, and 12,288 where AUTH is in the set.
+    ///
+    /// A session that is given another configuration may then leave as much as that one says.
+    #[must_use]
+    pub const fn line_len_max(&self) -> usize {
+        if self.extensions.mechanisms().is_empty() {
+            COMMAND_LINE_LEN_MAX
+        } else {
+            AUTH_LINE_LEN_MAX
+        }
+    }
+
+    /// The mechanisms of AUTH that a connection of this kind is offered.
+    //= RFC 4954 section 4: what sends a password as it is needs TLS, or somebody who knows better
+    #[must_use]
+    pub const fn mechanisms(&self, tls: Option<Tls>) -> Mechanisms {
+        let offered = self.extensions.mechanisms();
+        let (binding, certificate, offered) = match tls {
+            Some(tls) => (tls.channel_binding, tls.client_certificate, offered),
+            None => (false, false, offered.and(self.mechanisms_in_clear)),
+        };
+        //= RFC 5802 section 6: without a channel to bind to there is no -PLUS
+        let offered = match binding {
+            true => offered,
+            false => offered.without(Mechanism::ScramSha256Plus),
+        };
+        //= RFC 4422 appendix A: EXTERNAL takes what another layer has proved
+        match certificate {
+            true => offered,
+            false => offered.without(Mechanism::External),
+        }
+    }
+
+    /// What EHLO names on a connection of this kind.
+    #[must_use]
+    pub const fn offered(&self, tls: Option<Tls>) -> Extensions {
+        let mut offered = self.extensions;
+        offered = match tls {
+            //= RFC 3207 section 4.2: STARTTLS is not offered where TLS is on
+            Some(_) => offered.without(Extension::StartTls),
+            //= RFC 8689 section 2: REQUIRETLS is offered behind TLS alone
+            None => offered.without(Extension::RequireTls),
+        };
+        //= RFC 3030 section 3: BINARYMIME goes with CHUNKING alone
+        if !offered.has(Extension::Chunking) {
+            offered = offered.without(Extension::BinaryMime);
+        }
+        if offered.has(Extension::Auth) {
+            offered = offered.with_mechanisms(self.mechanisms(tls));
+            if offered.mechanisms().is_empty() {
+                offered = offered.without(Extension::Auth);
+            }
+        }
+        if offered.has(Extension::Limits) {
+            //= RFC 9422 section 4: a limit that is announced is the one that is kept
+            offered = offered.with_limits(extension::Limits {
+                recipient_count_max: named(self.limits.recipient_count_max),
+                mail_count_max: named(self.limits.mail_count_max),
+                ..offered.limits()
+            });
+        }
+        offered
+    }
+}
+
+/// What nobody reaches is not named.
+const fn named(limit: u32) -> u32 {
+    if limit == u32::MAX { 0 } else { limit }
 }
 
 /// What a peer may use up.
@@ -69,7 +143,7 @@ impl Config {
 pub struct Limits {
     /// Recipients that one transaction may have; the next get 452.
     pub recipient_count_max: u32,
-    /// Errors of the peer's before it is sent away.
+    /// Errors of the peer's before it is sent away; an AUTH that failed is one.
     pub error_count_max: u32,
     /// Refusals by the caller (of senders, recipients, ...) since the last message taken, before the peer is sent away.
     pub refusal_count_max: u32,

@@ -1,8 +1,7 @@
-//! The two replies that name the host: the greeting, and the one to EHLO or HELO. No state lives
-//! here.
+//! The two replies that name the host: the greeting, and the one to EHLO, HELO or LHLO. No state
+//! lives here.
 
-use super::Config;
-use crate::extension::Extension;
+use super::{Config, Tls};
 use crate::reply::{Lines, Reply};
 use alloc::vec::Vec;
 
@@ -11,7 +10,7 @@ use alloc::vec::Vec;
 pub(super) fn write_greeting(config: &Config, reply: &Reply<'_>, out: &mut Vec<u8>) {
     let mut lines = Lines::new(reply, false, out);
     lines.text(config.hostname.as_bytes());
-    lines.word(" ESMTP");
+    lines.word(if config.lmtp { " LMTP" } else { " ESMTP" });
     let text = match reply.text {
         [] => config.greeting.as_bytes(),
         text => text,
@@ -27,7 +26,7 @@ pub(super) fn write_greeting(config: &Config, reply: &Reply<'_>, out: &mut Vec<u
 pub(super) fn write_hello(
     config: &Config,
     extended: bool,
-    tls: bool,
+    tls: Option<Tls>,
     reply: &Reply<'_>,
     out: &mut Vec<u8>,
 ) {
@@ -38,12 +37,7 @@ pub(super) fn write_hello(
         lines.text(reply.text);
     }
     if extended {
-        let mut extensions = config.extensions;
-        //= RFC 3207 section 4.2: STARTTLS is not offered where TLS is on
-        if tls {
-            extensions = extensions.without(Extension::StartTls);
-        }
-        extensions.advertise(&mut lines);
+        config.offered(tls).advertise(&mut lines);
     }
     lines.end();
 }

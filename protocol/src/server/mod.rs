@@ -4,6 +4,8 @@
 //! one [`Event`], answers it with a [`Reply`](crate::reply::Reply) if it carries a [`Turn`], and asks again; at
 //! [`Event::NeedInput`] it sends what was written, reads more, and goes on. The state has one owner, `state`.
 
+mod auth;
+mod body;
 mod config;
 mod event;
 mod greeting;

@@ -3,7 +3,7 @@
 
 use super::runner::{Cut, run_bytes};
 use mailrail_protocol::extension::Extension;
-use mailrail_protocol::server::{Config, Verdict};
+use mailrail_protocol::server::{Config, Peer, Verdict};
 use proptest::prelude::*;
 
 /// Whole lines, halves of lines, bodies and their ends, in any order.
@@ -112,7 +112,7 @@ proptest! {
 
     #[test]
     fn cuts_change_nothing(config in config(), bytes in dialogue(), seed: u64) {
-        let run = |cut| kept(run_bytes(&config, &bytes, cut));
+        let run = |cut| kept(run_bytes(&config, Peer::PLAIN, &bytes, cut));
         let whole = run(Cut::Whole);
         prop_assert_eq!(&run(Cut::Bytes), &whole);
         prop_assert_eq!(&run(Cut::Seeded(seed)), &whole);
@@ -120,6 +120,6 @@ proptest! {
 
     #[test]
     fn no_bytes_break_it(bytes in proptest::collection::vec(any::<u8>(), 0..300), seed: u64) {
-        run_bytes(&Config::new("mx.example"), &bytes, Cut::Seeded(seed));
+        run_bytes(&Config::new("mx.example"), Peer::PLAIN, &bytes, Cut::Seeded(seed));
     }
 }

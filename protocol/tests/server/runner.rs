@@ -4,7 +4,7 @@
 //! The lines of a transcript:
 //! ```text
 //! # a sentence: what it shows, and the section that says so
-//! begin                    greeting and HELO, as they usually are
+//! begin                    greeting and HELO, as they usually are; in LMTP, LHLO
 //! config size_max=100 without=CHUNKING
 //! C EHLO a.example         bytes in; CRLF is added; \r \n \t \0 \\ and \xNN are understood
 //! C+ half a line           the same without CRLF
@@ -14,14 +14,22 @@
 //! S* 3 250 2.0.0 Ok        the same line three times
 //! @ +300s                  time passes
 //! ! shut_down              the caller does something: shut_down, tls, abort NAME
+//! = is_quiet yes           the caller asks, and is told: is_quiet, is_authenticated
 //! ```
 //! What is answered is expected on the wire as well, except where the session says it in its own
-//! words: to `Connected`, to `Hello`, the positive answer to `Data`, and behind ` = ! `.
+//! words: to `Connected`, to `Hello`, the positive answer to `Data` and to XCLIENT, and behind ` = ! `.
+//! An answer of 334 to AUTH is a challenge: its text is what the session encodes.
+//!
+//! `config tls=` begins with a connection that is encrypted, and `! tls` ends with one: `binding` and
+//! `certificate` say what is known of it. Some settings are lists, parted by commas.
 
-use mailrail_protocol::command::Etrn;
-use mailrail_protocol::extension::Extension;
-use mailrail_protocol::limits::{COMMAND_LINE_LEN_MAX, REPLY_LEN_MAX};
+use mailrail_protocol::command::{
+    Attribute, AttributeSet, Etrn, Mail, PriorityProfile, Recipient, Submitter,
+};
+use mailrail_protocol::extension::{Extension, FutureRelease};
+use mailrail_protocol::limits::REPLY_LEN_MAX;
 use mailrail_protocol::reply::{Code, Reply, Status};
+use mailrail_protocol::sasl::{Mechanism, Mechanisms};
 use mailrail_protocol::server::{Config, Event, Expects, Other, Peer, Session, Tls, Turn, Verdict};
 use mailrail_protocol::time::Instant;
 use std::collections::VecDeque;
@@ -30,6 +38,7 @@ use std::time::Duration;
 /// A transcript, read.
 pub(super) struct Transcript {
     pub(super) config: Config,
+    peer: Peer,
     pub(super) steps: Vec<Step>,
     /// What must be seen, in order.
     pub(super) expected: Vec<String>,
@@ -42,7 +51,8 @@ pub(super) enum Step {
     Feed(Vec<u8>),
     Pass(Duration),
     ShutDown,
-    Tls,
+    Tls(Tls),
+    Ask(&'static str),
     Abort(&'static Reply<'static>),
 }
 
@@ -80,6 +90,7 @@ impl Transcript {
     pub(super) fn parse(text: &str) -> Self {
         let mut this = Self {
             config: Config::new("mx.example"),
+            peer: Peer::PLAIN,
             steps: Vec::new(),
             expected: Vec::new(),
             answers: Vec::new(),
@@ -96,11 +107,31 @@ C HELO a.example
 ? Helo a.example
 S 250 mx.example";
 
+    /// The same in LMTP.
+    const BEGINNING_OF_LMTP: &str = "\
+? Connected
+S 220 mx.example LMTP
+C LHLO a.example
+? Lhlo a.example
+S 250-mx.example
+S 250-PIPELINING
+S 250-ENHANCEDSTATUSCODES
+S 250 CHUNKING";
+
+    fn begin(&mut self) {
+        let beginning = if self.config.lmtp {
+            Self::BEGINNING_OF_LMTP
+        } else {
+            Self::BEGINNING
+        };
+        beginning.lines().for_each(|line| self.line(line));
+    }
+
     fn line(&mut self, line: &str) {
         let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
         match mark {
             "" | "#" => {}
-            "begin" => Self::BEGINNING.lines().for_each(|line| self.line(line)),
+            "begin" => self.begin(),
             "config" => rest
                 .split_whitespace()
                 .for_each(|word| self.configure(word)),
@@ -125,11 +156,21 @@ S 250 mx.example";
             }
             "!" => self.steps.push(match rest {
                 "shut_down" => Step::ShutDown,
-                "tls" => Step::Tls,
+                "tls" => Step::Tls(Tls::PLAIN),
+                "tls binding" => Step::Tls(tls("binding")),
+                "tls certificate" => Step::Tls(tls("certificate")),
                 "abort LOCAL_ERROR" => Step::Abort(&Reply::LOCAL_ERROR),
                 "abort STORAGE_FULL" => Step::Abort(&Reply::STORAGE_FULL),
                 other => panic!("unknown deed: {other}"),
             }),
+            "=" => {
+                self.expected.push(format!("= {rest}"));
+                self.steps.push(Step::Ask(match rest.split(' ').next() {
+                    Some("is_quiet") => "is_quiet",
+                    Some("is_authenticated") => "is_authenticated",
+                    other => panic!("nobody can be asked: {other:?}"),
+                }));
+            }
             other => panic!("unknown mark: {other:?} in {line:?}"),
         }
     }
@@ -159,8 +200,11 @@ S 250 mx.example";
         let answer = Answer::parse(answer);
         let own_words = differs
             || event == "Connected"
-            || event.starts_with("Ehlo ")
-            || event.starts_with("Helo ")
+            || ["Ehlo ", "Helo ", "Lhlo "]
+                .iter()
+                .any(|hello| event.starts_with(hello))
+            || (event.starts_with("XCLIENT ") && answer.code.is_positive())
+            || answer.is_challenge(event)
             || (event == "Data" && answer.code.is_positive());
         if !own_words {
             let status = self.config.extensions.has(Extension::EnhancedStatusCodes);
@@ -185,8 +229,54 @@ S 250 mx.example";
             "reject" => Verdict::Reject,
             other => panic!("no verdict: {other}"),
         };
+        let mechanisms = || {
+            value.split(',').fold(Mechanisms::NONE, |set, word| {
+                set.with(Mechanism::of(word.as_bytes()).unwrap())
+            })
+        };
+        let attributes = || {
+            value.split(',').fold(AttributeSet::NONE, |set, word| {
+                set.with(Attribute::of(word.as_bytes()).unwrap())
+            })
+        };
         let config = &mut self.config;
         match key {
+            // What LMTP's `begin` shows, and no more.
+            "lmtp" => {
+                config.lmtp = value == "yes";
+                config.extensions = [
+                    Extension::Size,
+                    Extension::EightBitMime,
+                    Extension::SmtpUtf8,
+                ]
+                .into_iter()
+                .fold(config.extensions, |set, extension| set.without(extension));
+            }
+            "tls" => self.peer = Peer::behind(tls(value)),
+            "tls_required" => config.tls_required = value == "yes",
+            "auth_required" => config.auth_required = value == "yes",
+            "private_commands" => config.private_commands = value == "yes",
+            "mechanisms" => config.extensions = config.extensions.with_mechanisms(mechanisms()),
+            "mechanisms_in_clear" => config.mechanisms_in_clear = mechanisms(),
+            "x_client" => config.extensions = config.extensions.with_x_client(attributes()),
+            "x_forward" => config.extensions = config.extensions.with_x_forward(attributes()),
+            "deliver_by_min" => {
+                config.extensions = config.extensions.with_deliver_by_min(number());
+            }
+            "hold_max_s" => {
+                config.extensions = config.extensions.with_future_release(FutureRelease {
+                    interval_max_s: number(),
+                    until_max: 4_000_000_000,
+                });
+            }
+            "priority_profile" => {
+                assert_eq!(value, "MIXER");
+                let with = config
+                    .extensions
+                    .with_priority_profile(PriorityProfile::Mixer);
+                config.extensions = with;
+            }
+            "mail_count_max" => config.limits.mail_count_max = number(),
             "greeting" => config.greeting = value.into(),
             "with" => config.extensions = config.extensions.with(extension()),
             "without" => config.extensions = config.extensions.without(extension()),
@@ -217,7 +307,8 @@ S 250 mx.example";
 
     /// Runs it and says what was seen.
     pub(super) fn run(&self, mut cut: Cut) -> Vec<String> {
-        let mut runner = Runner::new(&self.config, self.answers.iter().cloned().collect());
+        let answers = self.answers.iter().cloned().collect();
+        let mut runner = Runner::new(&self.config, self.peer, answers);
         runner.turn_over();
         for step in &self.steps {
             runner.flush_body();
@@ -242,9 +333,16 @@ S 250 mx.example";
                     runner.session.shut_down();
                     runner.turn_over();
                 }
-                Step::Tls => {
-                    runner.session.tls_established(Tls::PLAIN);
+                Step::Tls(tls) => {
+                    runner.session.tls_established(*tls);
                     runner.turn_over();
+                }
+                Step::Ask(what) => {
+                    let yes = match *what {
+                        "is_quiet" => runner.session.is_quiet(),
+                        _ => runner.session.is_authenticated(),
+                    };
+                    runner.note(format!("= {what} {}", if yes { "yes" } else { "no" }));
                 }
                 Step::Abort(reply) => {
                     runner.session.abort(reply);
@@ -270,6 +368,12 @@ impl Answer {
         Self { code, status, text }
     }
 
+    /// 334 to AUTH or to a response: for `Session::challenge`.
+    fn is_challenge(&self, event: &str) -> bool {
+        let is_auth = event.starts_with("Auth ") || event.starts_with("Sasl");
+        is_auth && self.code == Code::of(334)
+    }
+
     fn line(&self, with_status: bool) -> String {
         let text = escape(&self.text);
         match self.status {
@@ -281,6 +385,7 @@ impl Answer {
 
 /// A session and its caller.
 pub(super) struct Runner<'c> {
+    config: &'c Config,
     session: Session<'c>,
     now: Instant,
     unread: Vec<u8>,
@@ -292,10 +397,11 @@ pub(super) struct Runner<'c> {
 }
 
 impl<'c> Runner<'c> {
-    fn new(config: &'c Config, answers: VecDeque<Option<Answer>>) -> Self {
+    fn new(config: &'c Config, peer: Peer, answers: VecDeque<Option<Answer>>) -> Self {
         let now = Instant::from_micros(1_000_000);
         Self {
-            session: Session::new(config, Peer::PLAIN, now),
+            config,
+            session: Session::new(config, peer, now),
             now,
             unread: Vec::new(),
             log: Vec::new(),
@@ -342,7 +448,10 @@ impl<'c> Runner<'c> {
                 }
             }
             Event::NeedInput => {
-                assert!(left.len() < COMMAND_LINE_LEN_MAX, "too much is left unread");
+                assert!(
+                    left.len() < self.config.line_len_max(),
+                    "too much is left unread"
+                );
                 assert!(self.session.deadline().is_some(), "a wait has an end");
             }
             _ => {}
@@ -384,31 +493,36 @@ impl<'c> Runner<'c> {
             }
             Event::Connected(turn) => self.answer("Connected".into(), turn),
             Event::Hello(hello, turn) => {
-                let verb = if hello.extended { "Ehlo" } else { "Helo" };
+                let verb = match hello.extended {
+                    true if self.config.lmtp => "Lhlo",
+                    true => "Ehlo",
+                    false => "Helo",
+                };
                 self.answer(format!("{verb} {}", hello.name), turn);
             }
             Event::StartTls(turn) => self.answer("StartTls".into(), turn),
             Event::Mail(mail, turn) => {
-                let mut entry = format!("Mail <{}>", mail.from);
-                if let Some(size) = mail.size {
-                    entry += &format!(" size={size}");
-                }
-                if let Some(body) = mail.body {
-                    entry += &format!(" body={body:?}");
-                }
-                if mail.smtputf8 {
-                    entry += " smtputf8";
-                }
-                self.answer(entry, turn);
+                self.answer(show_mail(&mail), turn);
             }
             Event::Recipient(recipient, turn) => {
-                self.answer(format!("Recipient <{}>", recipient.to), turn);
+                self.answer(show_recipient(&recipient), turn);
             }
             Event::Other(other, turn) => {
                 self.answer(show_other(&other), turn);
             }
-            Event::Auth(auth, turn) => self.answer(format!("{auth:?}"), turn),
-            Event::Sasl(response, turn) => self.answer(format!("Sasl {}", escape(response)), turn),
+            Event::Auth(auth, turn) => {
+                let mut entry = format!("Auth {}", auth.mechanism.keyword());
+                match auth.initial {
+                    None => {}
+                    Some(b"") => entry += " =",
+                    Some(initial) => entry += &format!(" {}", escape(initial)),
+                }
+                self.answer(entry, turn);
+            }
+            Event::Sasl(response, turn) => {
+                let entry = format!("Sasl {}", escape(response));
+                self.answer(entry.trim_end().into(), turn);
+            }
             Event::EndOfDataFor(n, turn) => self.answer(format!("EndOfDataFor {n}"), turn),
             Event::Data(turn) => self.answer("Data".into(), turn),
             Event::EndOfData(turn) => {
@@ -437,6 +551,11 @@ impl<'c> Runner<'c> {
         assert_eq!(self.session.deadline(), None, "the turn is the caller's");
         let given = self.answers.pop_front().flatten();
         let given = given.unwrap_or_else(|| default_answer(&entry));
+        if given.is_challenge(&entry) {
+            let mut out = Vec::new();
+            self.session.challenge(turn, &given.text, &mut out);
+            return self.log_out(&out);
+        }
         let reply = Reply {
             code: given.code,
             status: given.status,
@@ -453,6 +572,50 @@ impl<'c> Runner<'c> {
     }
 }
 
+/// A sender, and each parameter that was given.
+fn show_mail(mail: &Mail<'_>) -> String {
+    let mut entry = format!("Mail <{}>", mail.from);
+    let mut add = |text: String| entry += &format!(" {text}");
+    mail.size.map(|size| add(format!("size={size}")));
+    mail.body.map(|body| add(format!("body={body:?}")));
+    if mail.smtputf8 {
+        add("smtputf8".into());
+    }
+    if mail.require_tls {
+        add("require_tls".into());
+    }
+    mail.return_.map(|part| add(format!("return={part:?}")));
+    mail.envelope_id
+        .map(|id| add(format!("envelope_id={}", id.as_str())));
+    match mail.submitter {
+        None => {}
+        Some(Submitter::Unknown) => add("submitter=<>".into()),
+        Some(Submitter::Mailbox(mailbox)) => add(format!("submitter={}", mailbox.as_str())),
+    }
+    if let Some(by) = mail.deliver_by {
+        let mode = if by.notify { 'N' } else { 'R' };
+        let trace = if by.trace { "T" } else { "" };
+        add(format!("deliver_by={};{mode}{trace}", by.seconds));
+    }
+    mail.hold.map(|hold| add(format!("hold={hold:?}")));
+    mail.priority
+        .map(|priority| add(format!("priority={}", priority.get())));
+    entry
+}
+
+/// A recipient, and each parameter that was given.
+fn show_recipient(recipient: &Recipient<'_>) -> String {
+    let mut entry = format!("Recipient <{}>", recipient.to);
+    if let Some(notify) = recipient.notify {
+        entry += &format!(" notify={notify:?}");
+    }
+    if let Some(original) = recipient.original {
+        let address = original.address();
+        entry += &format!(" original={};{}", original.address_type(), address.as_str());
+    }
+    entry
+}
+
 /// A command as it is written: its verb and its argument.
 fn show_other(other: &Other<'_>) -> String {
     let argument = match other {
@@ -462,20 +625,51 @@ fn show_other(other: &Other<'_>) -> String {
             Etrn::Subdomains(name) => format!("@{name}"),
             Etrn::Queue(name) => format!("#{name}"),
         },
+        Other::XClient(attributes) | Other::XForward(attributes) => attributes.as_str().into(),
+        Other::Private(line) => return format!("Private {}", escape(line.as_bytes())),
         other => format!("{other:?}"),
     };
     format!("{} {argument}", other.verb().word())
+        .trim_end()
+        .into()
+}
+
+/// What a transcript says of TLS.
+fn tls(words: &str) -> Tls {
+    let mut tls = Tls::PLAIN;
+    for word in words.split(',') {
+        match word {
+            "plain" => {}
+            "binding" => tls.channel_binding = true,
+            "certificate" => tls.client_certificate = true,
+            other => panic!("no such thing is known of TLS: {other}"),
+        }
+    }
+    tls
 }
 
 /// Where a transcript says nothing (or there is none): yes to everything.
 fn default_answer(entry: &str) -> Answer {
-    let reply = match entry.split(' ').next().unwrap() {
+    let mut words = entry.split(' ');
+    let (event, argument) = (
+        words.next().unwrap(),
+        words.nth(usize::from(entry.starts_with("Auth"))),
+    );
+    let reply = match event {
         "Connected" => Reply::GREETING,
-        "Ehlo" | "Helo" => Reply::HELLO,
+        "Ehlo" | "Helo" | "Lhlo" => Reply::HELLO,
         "Mail" => Reply::SENDER_OK,
         "Recipient" => Reply::RECIPIENT_OK,
         "EndOfData" => Reply::QUEUED,
+        "EndOfDataFor" => Reply::DELIVERED,
+        "Auth" | "Sasl" => match argument {
+            // As good as any rule, and it lets dialogues get everywhere.
+            None => Reply::plain(Code::of(334), "more"),
+            Some(text) if text.len() % 2 == 0 => Reply::AUTHENTICATED,
+            Some(_) => Reply::BAD_CREDENTIALS,
+        },
         "VRFY" => Reply::CANNOT_VERIFY,
+        "HELP" => Reply::HELP,
         "EXPN" | "ETRN" => Reply::NOT_IMPLEMENTED,
         "StartTls" => Reply::TLS_UNAVAILABLE,
         _ => Reply::OK,
@@ -488,9 +682,10 @@ fn default_answer(entry: &str) -> Answer {
 }
 
 /// Feeds `bytes` to a fresh session whose caller says yes to everything.
-pub(super) fn run_bytes(config: &Config, bytes: &[u8], cut: Cut) -> Vec<String> {
+pub(super) fn run_bytes(config: &Config, peer: Peer, bytes: &[u8], cut: Cut) -> Vec<String> {
     let transcript = Transcript {
         config: config.clone(),
+        peer,
         steps: vec![Step::Feed(bytes.to_vec())],
         expected: Vec::new(),
         answers: Vec::new(),
