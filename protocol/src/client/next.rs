@@ -146,7 +146,7 @@ pub(super) fn recipient<'e>(
     //= RFC 6533 section 3: UTF-8 stands for itself in transactions with SMTPUTF8 alone
     told.original = told
         .original
-        .filter(|original| utf8 || original.address.as_str().is_ascii());
+        .filter(|original| utf8 || original.address().as_str().is_ascii());
     told
 }
 
