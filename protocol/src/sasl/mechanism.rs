@@ -47,6 +47,18 @@ impl Mechanism {
         }
     }
 
+    /// Is it of the SCRAM family, for which the feature `scram` is needed?
+    #[must_use]
+    pub const fn is_scram(self) -> bool {
+        matches!(self, Self::ScramSha256 | Self::ScramSha256Plus)
+    }
+
+    /// Can it be spoken as this crate was built? What cannot ought not to be offered.
+    #[must_use]
+    pub const fn is_built(self) -> bool {
+        cfg!(feature = "scram") || !self.is_scram()
+    }
+
     /// The mechanism that `word` names, in any case; `None` if it is not known here.
     #[must_use]
     pub fn of(word: &[u8]) -> Option<Self> {
