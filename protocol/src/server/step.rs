@@ -5,7 +5,7 @@
 use super::state::{LastWord, Phase, Question, Swallow};
 use super::{Event, Session, order};
 use crate::command::parse::{self, Refusal};
-use crate::command::{BodyKind, Hello, Mail, Other, Verb};
+use crate::command::{Hello, Mail, Other, Verb};
 use crate::extension::Extension;
 use crate::line::{self, Line};
 use crate::reply::Reply;
@@ -225,10 +225,6 @@ impl Session<'_> {
         if mail.require_tls && self.tls.is_none() {
             return Some(&Reply::REQUIRE_TLS_WITHOUT_TLS);
         }
-        //= RFC 3030 section 3: BINARYMIME can only be used with CHUNKING
-        if mail.body == Some(BodyKind::BinaryMime) && !self.offers(Extension::Chunking) {
-            return Some(&Reply::BAD_PARAMETER);
-        }
         self.too_many_mails()
     }
 
@@ -272,10 +268,21 @@ impl Session<'_> {
             return Err(refusal);
         }
         let other = parse::other(verb, argument)?;
-        let question = match verb {
-            Verb::XClient => Question::XClient,
-            _ => Question::Other,
+        let (question, unknown) = match &other {
+            Other::XClient(said) => (
+                Question::XClient,
+                !self.config.extensions.x_client().has_all(said.set()),
+            ),
+            Other::XForward(said) => (
+                Question::Other,
+                !self.config.extensions.x_forward().has_all(said.set()),
+            ),
+            _ => (Question::Other, false),
         };
+        // <https://www.postfix.org/XCLIENT_README.html>: what is not announced is bad syntax.
+        if unknown {
+            return Err(&Reply::BAD_ARGUMENT);
+        }
         Ok(Event::Other(other, self.ask(question)))
     }
 
@@ -294,9 +301,9 @@ impl Session<'_> {
         if let Some(refusal) = self.without_tls(Verb::Unknown) {
             return self.answer(Verb::Unknown, refusal, out);
         }
-        match core::str::from_utf8(line) {
-            Ok(text) => Event::Other(Other::Private(text), self.ask(Question::Other)),
-            Err(_) => self.answer(Verb::Unknown, &Reply::BAD_LINE, out),
+        match parse::other(Verb::Unknown, line) {
+            Ok(other) => Event::Other(other, self.ask(Question::Other)),
+            Err(refusal) => self.answer(Verb::Unknown, refusal, out),
         }
     }
 

@@ -574,33 +574,27 @@ impl<'c> Runner<'c> {
 
 /// A sender, and each parameter that was given.
 fn show_mail(mail: &Mail<'_>) -> String {
-    let mut entry = format!("Mail <{}>", mail.from);
-    let mut add = |text: String| entry += &format!(" {text}");
-    mail.size.map(|size| add(format!("size={size}")));
-    mail.body.map(|body| add(format!("body={body:?}")));
-    if mail.smtputf8 {
-        add("smtputf8".into());
-    }
-    if mail.require_tls {
-        add("require_tls".into());
-    }
-    mail.return_.map(|part| add(format!("return={part:?}")));
-    mail.envelope_id
-        .map(|id| add(format!("envelope_id={}", id.as_str())));
-    match mail.submitter {
-        None => {}
-        Some(Submitter::Unknown) => add("submitter=<>".into()),
-        Some(Submitter::Mailbox(mailbox)) => add(format!("submitter={}", mailbox.as_str())),
-    }
-    if let Some(by) = mail.deliver_by {
+    let mut words = vec![format!("Mail <{}>", mail.from)];
+    words.extend(mail.size.map(|size| format!("size={size}")));
+    words.extend(mail.body.map(|body| format!("body={body:?}")));
+    words.extend(mail.smtputf8.then(|| "smtputf8".into()));
+    words.extend(mail.require_tls.then(|| "require_tls".into()));
+    words.extend(mail.return_.map(|part| format!("return={part:?}")));
+    let id = mail.envelope_id;
+    words.extend(id.map(|id| format!("envelope_id={}", id.as_str())));
+    words.extend(mail.submitter.map(|submitter| match submitter {
+        Submitter::Unknown => "submitter=<>".into(),
+        Submitter::Mailbox(mailbox) => format!("submitter={}", mailbox.as_str()),
+    }));
+    words.extend(mail.deliver_by.map(|by| {
         let mode = if by.notify { 'N' } else { 'R' };
         let trace = if by.trace { "T" } else { "" };
-        add(format!("deliver_by={};{mode}{trace}", by.seconds));
-    }
-    mail.hold.map(|hold| add(format!("hold={hold:?}")));
-    mail.priority
-        .map(|priority| add(format!("priority={}", priority.get())));
-    entry
+        format!("deliver_by={};{mode}{trace}", by.seconds)
+    }));
+    words.extend(mail.hold.map(|hold| format!("hold={hold:?}")));
+    let priority = mail.priority;
+    words.extend(priority.map(|priority| format!("priority={}", priority.get())));
+    words.join(" ")
 }
 
 /// A recipient, and each parameter that was given.
