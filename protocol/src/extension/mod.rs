@@ -4,7 +4,7 @@
 pub mod advertise;
 pub mod parse;
 
-use crate::command::{AttributeSet, PriorityProfile};
+use crate::command::{AttributeSet, PriorityProfile, date};
 use crate::sasl::Mechanisms;
 
 /// A service extension.
@@ -111,6 +111,11 @@ impl Extension {
     }
 }
 
+/// The largest number of nine digits, which is what times may have.
+const NINE_DIGITS: u32 = 999_999_999;
+/// The largest number of six digits, which is what LIMITS may name.
+const SIX_DIGITS: u32 = 999_999;
+
 /// What LIMITS names; 0 where a limit is not named.
 //= RFC 9422 section 4: RCPTMAX, MAILMAX and RCPTDOMAINMAX
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
@@ -123,6 +128,24 @@ pub struct Limits {
     pub recipient_domain_count_max: u32,
 }
 
+impl Limits {
+    /// What each is called, in the order in which they are announced.
+    const NAMES: [&'static str; 3] = ["RCPTMAX", "MAILMAX", "RCPTDOMAINMAX"];
+
+    /// Those that are named.
+    fn named(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let limits = [
+            self.recipient_count_max,
+            self.mail_count_max,
+            self.recipient_domain_count_max,
+        ];
+        Self::NAMES
+            .into_iter()
+            .zip(limits)
+            .filter(|(_, limit)| *limit != 0)
+    }
+}
+
 /// What FUTURERELEASE names: how far ahead a message may be held.
 //= RFC 4865 section 3: the longest interval in seconds, and the last moment
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
@@ -131,6 +154,14 @@ pub struct FutureRelease {
     pub interval_max_s: u32,
     /// Seconds since the start of 1970, UTC.
     pub until_max: u64,
+}
+
+const fn nine_digits(seconds: u32) -> u32 {
+    if seconds > NINE_DIGITS {
+        NINE_DIGITS
+    } else {
+        seconds
+    }
 }
 
 /// A set of extensions, with what the lines behind EHLO say of each.
@@ -171,6 +202,9 @@ impl Extensions {
     };
 
     /// The same set and `extension`.
+    ///
+    /// AUTH, LIMITS and FUTURERELEASE say nothing without what belongs to them, and BINARYMIME nothing
+    /// without CHUNKING: they are not announced then.
     #[must_use]
     pub const fn with(mut self, extension: Extension) -> Self {
         self.bits |= 1 << extension as u8;
@@ -199,24 +233,41 @@ impl Extensions {
         self.with(Extension::Auth)
     }
 
-    /// The same set and LIMITS.
+    /// The same set and LIMITS. What is too large to be named, beyond 999,999, is not.
+    //= RFC 9422 section 4: the values have one to six digits, and zero is none
     #[must_use]
     pub const fn with_limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        const fn named(limit: u32) -> u32 {
+            if limit > SIX_DIGITS { 0 } else { limit }
+        }
+        self.limits = Limits {
+            recipient_count_max: named(limits.recipient_count_max),
+            mail_count_max: named(limits.mail_count_max),
+            recipient_domain_count_max: named(limits.recipient_domain_count_max),
+        };
         self.with(Extension::Limits)
     }
 
-    /// The same set and DELIVERBY, with the shortest time in seconds that is taken; 0 names none.
+    /// The same set and DELIVERBY, with the shortest time in seconds that is taken, of nine digits at
+    /// most; 0 names none.
     #[must_use]
     pub const fn with_deliver_by_min(mut self, seconds: u32) -> Self {
-        self.deliver_by_min = seconds;
+        self.deliver_by_min = nine_digits(seconds);
         self.with(Extension::DeliverBy)
     }
 
-    /// The same set and FUTURERELEASE.
+    /// The same set and FUTURERELEASE, with an interval of nine digits at most and a moment before the
+    /// year 10000.
     #[must_use]
     pub const fn with_future_release(mut self, future_release: FutureRelease) -> Self {
-        self.future_release = future_release;
+        self.future_release = FutureRelease {
+            interval_max_s: nine_digits(future_release.interval_max_s),
+            until_max: if future_release.until_max > date::LAST {
+                date::LAST
+            } else {
+                future_release.until_max
+            },
+        };
         self.with(Extension::FutureRelease)
     }
 
@@ -280,19 +331,51 @@ impl Extensions {
     /// The shortest time in seconds that DELIVERBY takes; 0 where none is named.
     #[must_use]
     pub const fn deliver_by_min(&self) -> u32 {
-        self.deliver_by_min
+        if self.has(Extension::DeliverBy) {
+            self.deliver_by_min
+        } else {
+            0
+        }
     }
 
-    /// What FUTURERELEASE names.
+    /// What FUTURERELEASE names; nothing where it is not offered.
     #[must_use]
     pub const fn future_release(&self) -> FutureRelease {
-        self.future_release
+        if self.has(Extension::FutureRelease) {
+            self.future_release
+        } else {
+            Self::NONE.future_release
+        }
     }
 
     /// The profile that MT-PRIORITY names.
     #[must_use]
     pub const fn priority_profile(&self) -> PriorityProfile {
-        self.priority_profile
+        if self.has(Extension::MtPriority) {
+            self.priority_profile
+        } else {
+            PriorityProfile::Unnamed
+        }
+    }
+
+    /// Is `extension` in the set, with all that its line must say?
+    pub(crate) const fn can_announce(&self, extension: Extension) -> bool {
+        self.has(extension)
+            && match extension {
+                //= RFC 4954 section 3: AUTH is followed by the mechanisms
+                Extension::Auth => !self.mechanisms.is_empty(),
+                //= RFC 3030 section 3: BINARYMIME is there only together with CHUNKING
+                Extension::BinaryMime => self.has(Extension::Chunking),
+                //= RFC 9422 section 3: LIMITS is followed by one limit at least
+                Extension::Limits => {
+                    self.limits.recipient_count_max != 0
+                        || self.limits.mail_count_max != 0
+                        || self.limits.recipient_domain_count_max != 0
+                }
+                //= RFC 4865 section 3: FUTURERELEASE is followed by an interval above zero and a moment
+                Extension::FutureRelease => self.future_release.interval_max_s != 0,
+                _ => true,
+            }
     }
 
     /// The attributes that XCLIENT takes; none where it is not offered.
