@@ -11,6 +11,8 @@ mod address;
 mod body;
 #[path = "../../fuzz/targets/client.rs"]
 mod client;
+#[path = "../../fuzz/targets/client_against_server.rs"]
+mod client_against_server;
 #[path = "../../fuzz/targets/command.rs"]
 mod command;
 #[path = "../../fuzz/targets/dns_answer.rs"]
@@ -40,6 +42,11 @@ fn body() {
 #[test]
 fn client() {
     check("client", client::run);
+}
+
+#[test]
+fn client_against_server() {
+    check("client_against_server", client_against_server::run);
 }
 
 #[test]

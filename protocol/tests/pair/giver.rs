@@ -1,0 +1,285 @@
+//! A caller of `client::Session` as it is meant to be: it sends its letters one after the other,
+//! pipelines where it may, and notes what each event said. No peer lives here.
+
+use super::letter::Letter;
+use super::tape::Tape;
+use mailrail_protocol::client::{Answer, Event, Fate, Next, Session, Unsendable, Violation};
+use mailrail_protocol::extension::Extensions;
+use mailrail_protocol::time::Instant;
+
+/// The most that `write` appends in one call: what the window holds, and the dot or QUIT behind it.
+const WRITTEN_LEN_MAX: usize = 8 * 1024 + 4096;
+
+/// How a transaction ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// By one answer for all.
+    Sent(bool),
+    Over,
+    Unsendable(Unsendable),
+    /// By the end of the connection.
+    Fate(Fate),
+}
+
+/// What the events have said of one letter.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) offered: Extensions,
+    pub(crate) sender: Option<bool>,
+    /// For each recipient in turn whether it was taken.
+    pub(crate) answers: Vec<bool>,
+    /// LMTP: for each that was taken whether the message was.
+    pub(crate) delivered: Vec<bool>,
+    /// Recipients from here on belong to another transaction.
+    pub(crate) left_over: Option<usize>,
+    pub(crate) ending: Option<Ending>,
+    /// The caller has given it up.
+    pub(crate) given_up: bool,
+}
+
+pub(crate) struct Giver<'c> {
+    pub(crate) session: Session<'c>,
+    letters: &'c [Letter],
+    pub(crate) accounts: Vec<Account>,
+    /// How many have ended: the next event is about the one behind them.
+    over: usize,
+    /// The content of the newest is due, and how far it was sent.
+    sending: Option<usize>,
+    unread: Vec<u8>,
+    pub(crate) out: Vec<u8>,
+    quit: bool,
+    tls_asked: bool,
+    /// Waits for the handshake.
+    pub(crate) shakes_hands: bool,
+    /// The connection is over, for this side.
+    pub(crate) ended: bool,
+    pub(crate) violation: Option<Violation>,
+}
+
+impl<'c> Giver<'c> {
+    pub(crate) fn new(session: Session<'c>, letters: &'c [Letter]) -> Self {
+        Self {
+            session,
+            letters,
+            accounts: Vec::new(),
+            over: 0,
+            sending: None,
+            unread: Vec::new(),
+            out: Vec::new(),
+            quit: false,
+            tls_asked: false,
+            shakes_hands: false,
+            ended: false,
+            violation: None,
+        }
+    }
+
+    pub(crate) fn take(&mut self, bytes: impl Iterator<Item = u8>) {
+        self.unread.extend(bytes);
+    }
+
+    /// Sends what is due, and reads at most one answer. False if nothing was left to do.
+    pub(crate) fn step(&mut self, now: Instant, tape: &mut Tape<'_>) -> bool {
+        if self.ended || self.shakes_hands {
+            return false;
+        }
+        let before = (self.out.len(), self.sending);
+        self.write(tape);
+        let wrote = (self.out.len(), self.sending) != before;
+        self.receive(now, tape) || wrote
+    }
+
+    fn write(&mut self, tape: &mut Tape<'_>) {
+        let Some(newest) = self.accounts.len().checked_sub(1) else {
+            return;
+        };
+        if self.sending.is_none() && newest >= self.over {
+            let before = self.out.len();
+            let letter = &self.letters[newest];
+            let (session, out) = (&mut self.session, &mut self.out);
+            let next = letter.with_envelope(|envelope| session.write(envelope, out));
+            let len = self.out.len();
+            assert!(len - before <= WRITTEN_LEN_MAX, "the window has a bound");
+            match next {
+                Next::Wait => {
+                    let again = letter
+                        .with_envelope(|envelope| self.session.write(envelope, &mut self.out));
+                    assert_eq!((again, self.out.len()), (next, len), "twice is once");
+                }
+                Next::Body => self.sending = Some(0),
+                Next::Chunk => panic!("the size of this content was known"),
+            }
+        }
+        if let Some(sent) = self.sending {
+            self.send(newest, sent, tape);
+        }
+    }
+
+    /// One piece of the content, or its end.
+    fn send(&mut self, newest: usize, sent: usize, tape: &mut Tape<'_>) {
+        let rest = &self.letters[newest].content[sent..];
+        if rest.is_empty() {
+            self.session.end_body(&mut self.out);
+            self.sending = None;
+            return;
+        }
+        let len = tape.len(rest.len());
+        let before = self.out.len();
+        for piece in self.session.segments(&rest[..len]) {
+            assert!(!piece.is_empty());
+            self.out.extend_from_slice(piece);
+        }
+        assert!(self.out.len() - before >= len);
+        self.sending = Some(sent + len);
+    }
+
+    fn receive(&mut self, now: Instant, tape: &mut Tape<'_>) -> bool {
+        let unread = std::mem::take(&mut self.unread);
+        let mut input = unread.as_slice();
+        let event = self.session.receive(now, &mut input, &mut self.out);
+        let waits = event == Event::NeedInput;
+        if waits {
+            assert!(
+                self.session.deadline().is_some() || self.may_rest(),
+                "a wait has an end"
+            );
+        }
+        self.note(event);
+        self.unread = input.to_vec();
+        if self.ended || self.shakes_hands || self.sending.is_some() {
+            return !waits;
+        }
+        self.go_on(tape) || !waits
+    }
+
+    /// Nothing is asked of the peer.
+    fn may_rest(&self) -> bool {
+        self.sending.is_some() || self.over == self.accounts.len()
+    }
+
+    fn account(&mut self) -> &mut Account {
+        &mut self.accounts[self.over]
+    }
+
+    fn note(&mut self, event: Event<'_>) {
+        match event {
+            Event::NeedInput | Event::Answered | Event::SendBody | Event::TlsRefused(_) => {}
+            Event::Ready(offered) => assert_eq!(offered, self.session.extensions()),
+            Event::Handshake => self.shakes_hands = true,
+            Event::Mail(answer) => {
+                let account = self.account();
+                assert_eq!(account.sender, None, "a sender is answered for once");
+                account.sender = Some(answer.is_positive());
+            }
+            Event::Recipient(n, answer) => {
+                let account = self.account();
+                assert_eq!(account.answers.len(), usize::from(n), "in their order");
+                account.answers.push(answer.is_positive());
+            }
+            Event::Delivered(n, answer) => {
+                let account = self.account();
+                assert_eq!(account.delivered.len(), usize::from(n), "in their order");
+                account.delivered.push(answer.is_positive());
+            }
+            Event::LeftOver(from) => {
+                let account = self.account();
+                assert_eq!((account.sender, account.left_over), (None, None));
+                account.left_over = Some(usize::from(from));
+            }
+            Event::Sent(answer) => self.sent(answer),
+            Event::Over => self.end(Ending::Over),
+            Event::Unsendable(reason) => self.end(Ending::Unsendable(reason)),
+            Event::Refused(answer) => {
+                assert!(!answer.is_positive());
+                self.sent(answer);
+                self.ended = true;
+            }
+            Event::Close(_) => self.ended = true,
+            Event::Broken(violation, _) => {
+                self.violation = Some(violation);
+                self.ended = true;
+            }
+            other => panic!("nothing of the kind was asked for: {other:?}"),
+        }
+    }
+
+    fn sent(&mut self, answer: Answer<'_>) {
+        assert!(!answer.code.is_intermediate());
+        self.end(Ending::Sent(answer.is_positive()));
+    }
+
+    fn end(&mut self, ending: Ending) {
+        let account = self.accounts.get_mut(self.over).expect("one that began");
+        assert_eq!(account.ending, None);
+        account.ending = Some(ending);
+        self.over += 1;
+        if self.over == self.accounts.len() {
+            self.sending = None;
+        }
+    }
+
+    /// What the caller does of its own will. True if it did something.
+    fn go_on(&mut self, tape: &mut Tape<'_>) -> bool {
+        let open = self.over < self.accounts.len();
+        if open && tape.hardly_ever() {
+            let newest = self.accounts.last_mut().expect("one is open");
+            newest.given_up |= self.session.reset(&mut self.out);
+            return true;
+        }
+        let all_begun = self.accounts.len() == self.letters.len();
+        if !self.session.can_begin() || (open && tape.choice(3) == 2) {
+            return all_begun && !open && self.leave();
+        }
+        if !open && !self.tls_asked && self.start_tls(tape) {
+            return true;
+        }
+        if !all_begun {
+            self.session.begin();
+            self.accounts.push(Account {
+                offered: self.session.extensions(),
+                ..Account::default()
+            });
+            return true;
+        }
+        if open && tape.choice(2) == 0 {
+            return false;
+        }
+        self.leave()
+    }
+
+    fn start_tls(&mut self, tape: &mut Tape<'_>) -> bool {
+        use mailrail_protocol::extension::Extension::StartTls;
+        self.tls_asked = true;
+        // RSET may be on its way: its answer is awaited first.
+        let quiet = self.session.deadline().is_none() && self.accounts.is_empty();
+        let wanted = quiet && self.session.extensions().has(StartTls) && tape.choice(2) == 1;
+        if wanted {
+            self.session.start_tls(&mut self.out);
+        }
+        wanted
+    }
+
+    /// True if QUIT was sent just now.
+    fn leave(&mut self) -> bool {
+        let before = self.quit;
+        self.quit = self.session.quit(&mut self.out);
+        self.quit != before
+    }
+
+    /// Both sides have shaken hands.
+    pub(crate) fn tls_established(&mut self) {
+        assert!(self.out.is_empty(), "nothing is sent behind STARTTLS");
+        self.shakes_hands = false;
+        self.session.tls_established(&mut self.out);
+    }
+
+    /// The connection has ended: what is left has its fate.
+    pub(crate) fn settle(&mut self) {
+        let fates = self.session.fates();
+        assert!(fates[0].is_some() || fates[1].is_none(), "oldest first");
+        for fate in fates.into_iter().flatten() {
+            self.end(Ending::Fate(fate));
+        }
+        assert_eq!(self.over, self.accounts.len(), "each has one end");
+    }
+}
