@@ -39,10 +39,7 @@ impl Account {
             }
             Ending::Fate(Fate::InDoubt) if answer.is_none() => Belief::Unknown,
             Ending::Fate(Fate::InDoubt) => delivered.map_or(Belief::Unknown, of),
-            Ending::Over | Ending::Fate(_) => delivered
-                .is_some_and(|taken| taken)
-                .then_some(Belief::Taken)
-                .unwrap_or(Belief::NotTaken),
+            Ending::Over | Ending::Fate(_) => delivered.map_or(Belief::NotTaken, of),
             Ending::Unsendable(_) => Belief::NotTaken,
         }
     }
@@ -122,7 +119,7 @@ fn numbers(line: &[u8]) -> Option<(&str, usize)> {
 }
 
 fn number(entry: &Entry) -> Option<usize> {
-    let mut lines = entry.recipients.iter().map(|(line, _)| line);
+    let lines = entry.recipients.iter().map(|(line, _)| line);
     let number = lines.chain([&entry.mail]).find_map(|line| numbers(line));
     number.map(|(_, number)| number)
 }

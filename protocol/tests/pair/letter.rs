@@ -63,13 +63,13 @@ impl Letter {
             _ => {}
         }
         let dots = content.starts_with(b".") || content.windows(3).any(|three| three == b"\r\n.");
-        let eight_bit = (!content.is_ascii()).then_some(BodyKind::EightBitMime);
+        let content_ascii = content.is_ascii();
         let shape = tape.choice(16);
         Self {
             from,
             to,
             content,
-            body: eight_bit.or((shape & 1 != 0).then_some(BodyKind::EightBitMime)),
+            body: (!content_ascii || shape & 1 != 0).then_some(BodyKind::EightBitMime),
             size_known: shape & 6 != 2,
             header_utf8: shape == 15,
             leading_dots: dots || shape & 8 == 0,
