@@ -32,4 +32,10 @@ impl Instant {
         }
         Self(self.0 + micros as u64)
     }
+
+    /// From `earlier` until this moment; zero if that lies behind it. What a caller waits for: `deadline.since(now)`.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
 }
