@@ -1,0 +1,239 @@
+//! A blocking SMTP server, by the standard library alone: a thread for each connection, a file for
+//! each message. Sockets, clock, threads and files are here; what SMTP asks for is in the session.
+//!
+//! ```text
+//! blocking_server --listen 127.0.0.1:2525 --store /tmp/mail
+//! ```
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // a program has a terminal and a clock
+
+use mailrail_protocol::reply::Reply;
+use mailrail_protocol::server::{Config, Event, Peer, Session};
+use mailrail_protocol::time::Instant;
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const USAGE: &str = "usage: blocking_server [--listen ADDRESS] [--hostname NAME] \
+    [--store DIRECTORY] [--refuse MAILBOX]... [--count MESSAGES]";
+
+/// What all connections share.
+struct Server {
+    config: Config,
+    address: SocketAddr,
+    started: std::time::Instant,
+    /// Where messages go; without it they are only counted.
+    store: Option<PathBuf>,
+    refused: Vec<String>,
+    /// After so many messages the program ends.
+    count_max: u64,
+    count: AtomicU64,
+}
+
+/// A transaction under way.
+#[derive(Default)]
+struct Message {
+    from: String,
+    recipients: Vec<String>,
+    content: Vec<u8>,
+}
+
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("blocking_server: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let (mut listen, mut hostname) = ("127.0.0.1:2525".to_owned(), "localhost".to_owned());
+    let (mut store, mut refused, mut count_max) = (None, Vec::new(), u64::MAX);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().ok_or(USAGE);
+        match name.as_str() {
+            "--listen" => listen = value()?,
+            "--hostname" => hostname = value()?,
+            "--store" => store = Some(PathBuf::from(value()?)),
+            "--refuse" => refused.push(value()?),
+            "--count" => count_max = value()?.parse()?,
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let listener = TcpListener::bind(&listen).map_err(|error| format!("{listen}: {error}"))?;
+    let server = Server {
+        config: Config::new(&hostname),
+        address: listener.local_addr()?,
+        started: std::time::Instant::now(),
+        store,
+        refused,
+        count_max,
+        count: AtomicU64::new(0),
+    };
+    println!("listening on {}", server.address);
+    // The scope waits for the connections that are still open when the last message has come.
+    std::thread::scope(|scope| {
+        while server.count.load(SeqCst) < server.count_max {
+            let (stream, peer) = listener.accept()?;
+            let server = &server;
+            scope.spawn(move || {
+                if let Err(error) = server.serve(stream) {
+                    eprintln!("{peer}: {error}");
+                }
+                if server.count.load(SeqCst) >= server.count_max {
+                    let _ = TcpStream::connect(server.address); // wakes the loop above
+                }
+            });
+        }
+        Ok(())
+    })
+}
+
+impl Server {
+    fn now(&self) -> Instant {
+        Instant::from_micros(self.started.elapsed().as_micros() as u64)
+    }
+
+    /// One connection, from its greeting to its end.
+    fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        // A peer that does not read its answers is not waited for either.
+        stream.set_write_timeout(Some(self.config.timeouts.command))?;
+        let mut session = Session::new(&self.config, Peer::PLAIN, self.now());
+        let (mut inbox, mut out) = (Inbox::new(), Vec::new());
+        let mut message = Message::default();
+        loop {
+            let mut input = inbox.unread();
+            let event = session.receive(self.now(), &mut input, &mut out);
+            let used = inbox.unread().len() - input.len();
+            match event {
+                Event::Connected(turn) => session.reply(turn, &Reply::GREETING, &mut out),
+                Event::Hello(_, turn) => session.reply(turn, &Reply::HELLO, &mut out),
+                Event::Mail(mail, turn) => {
+                    message.from = mail.from.to_string();
+                    session.reply(turn, &Reply::SENDER_OK, &mut out);
+                }
+                Event::Recipient(recipient, turn) => {
+                    let to = recipient.to.to_string();
+                    if self.refused.contains(&to) {
+                        session.reply(turn, &Reply::NO_SUCH_USER, &mut out);
+                    } else {
+                        message.recipients.push(to);
+                        session.reply(turn, &Reply::RECIPIENT_OK, &mut out);
+                    }
+                }
+                Event::Data(turn) => session.reply(turn, &Reply::START_DATA, &mut out),
+                Event::Body(bytes) => message.content.extend_from_slice(bytes), // at most SIZE
+                Event::EndOfData(turn) => {
+                    let reply = self.keep(&message).unwrap_or_else(|error| {
+                        eprintln!("a message cannot be kept: {error}");
+                        Reply::LOCAL_ERROR
+                    });
+                    session.reply(turn, &reply, &mut out);
+                    message = Message::default();
+                }
+                Event::Reset => message = Message::default(),
+                Event::Other(other, turn) => session.reply(turn, &other.default_reply(), &mut out),
+                // The configuration offers neither TLS nor AUTH, and speaks no LMTP.
+                Event::StartTls(turn)
+                | Event::Auth(_, turn)
+                | Event::Sasl(_, turn)
+                | Event::EndOfDataFor(_, turn) => {
+                    session.reply(turn, &Reply::NOT_IMPLEMENTED, &mut out);
+                }
+                Event::Answered(_verb, _code) => {} // good to log
+                Event::NeedInput | Event::Handshake | Event::Close if !out.is_empty() => {
+                    stream.write_all(&out)?;
+                    out.clear();
+                }
+                Event::NeedInput => {
+                    inbox.consume(used); // first: the read needs the room
+                    let deadline = session.deadline().unwrap_or_default();
+                    let left = deadline.since(self.now()).max(Duration::from_millis(1));
+                    stream.set_read_timeout(Some(left))?;
+                    match inbox.fill(&mut stream) {
+                        Ok(0) => return Ok(()),
+                        Err(error) if is_late(&error) => {
+                            session.handle_timeout(self.now(), &mut out);
+                        }
+                        filled => drop(filled?),
+                    }
+                    continue;
+                }
+                Event::Handshake | Event::Close => return Ok(()),
+            }
+            inbox.consume(used);
+            if out.len() >= 16 * 1024 {
+                stream.write_all(&out)?; // a peer that never pauses is answered all the same
+                out.clear();
+            }
+        }
+    }
+
+    /// Puts a message on the disk before it is answered for. (One that goes further would get a Received field.)
+    fn keep(&self, message: &Message) -> io::Result<Reply<'static>> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if let Some(store) = &self.store {
+            let time = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            let name = format!("{}-{}.eml", time.as_micros(), NEXT.fetch_add(1, SeqCst));
+            fs::create_dir_all(store)?;
+            let partial = store.join(format!("{name}.part"));
+            let mut file = File::create_new(&partial)?;
+            file.write_all(&message.content)?;
+            file.sync_all()?;
+            fs::rename(partial, store.join(name))?;
+            File::open(store)?.sync_all()?; // so that the name is there, too
+        }
+        let number = self.count.fetch_add(1, SeqCst) + 1;
+        let (len, to) = (message.content.len(), message.recipients.join(", "));
+        println!(
+            "message {number}: {len} octets from <{}> to {to}",
+            message.from
+        );
+        Ok(Reply::QUEUED)
+    }
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// What was read and not yet taken by the session.
+struct Inbox {
+    buffer: Box<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl Inbox {
+    fn new() -> Self {
+        let buffer = vec![0; 32 * 1024].into();
+        Self {
+            buffer,
+            start: 0,
+            end: 0,
+        }
+    }
+
+    fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.start += count;
+    }
+
+    /// Reads once, behind what is unread; 0 at the end of the connection.
+    fn fill(&mut self, stream: &mut impl Read) -> io::Result<usize> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        let count = stream.read(&mut self.buffer[self.end..])?;
+        self.end += count;
+        Ok(count)
+    }
+}
