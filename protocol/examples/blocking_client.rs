@@ -1,6 +1,6 @@
-//! A blocking SMTP and LMTP client, by the standard library alone: one message, from a file or from
-//! standard input. The socket, the clock and the words for the terminal are here; the dialogue is in the
-//! session.
+//! A blocking SMTP and LMTP client, by the standard library and a source of chance for AUTH: one message,
+//! from a file or from standard input. The socket, the clock and the words for the terminal are here;
+//! the dialogue is in the session.
 //!
 //! ```text
 //! blocking_client --server 127.0.0.1:2525 --from a@client.example --to b@mx.example --file letter.eml
@@ -11,6 +11,8 @@
 
 use mailrail_protocol::address::{Charset, ForwardPath, Mailbox, ReversePath};
 use mailrail_protocol::client::{BodyKind, Config, Envelope, Event, Next, Recipient, Session};
+use mailrail_protocol::sasl::client::Exchange;
+use mailrail_protocol::sasl::{Mechanism, Mechanisms, base64};
 use mailrail_protocol::time::Instant;
 use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,7 +21,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const USAGE: &str = "usage: blocking_client --server ADDRESS --to MAILBOX [--to MAILBOX]... \
-    [--from MAILBOX] [--file FILE] [--hello NAME] [--lmtp] [--no-pipelining] [--no-chunking]";
+    [--from MAILBOX] [--file FILE] [--hello NAME] [--auth USER:PASSWORD] [--lmtp] [--no-pipelining] \
+    [--no-chunking]";
 
 fn main() -> ExitCode {
     match run() {
@@ -34,7 +37,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<bool, Box<dyn Error>> {
     let (mut server, mut from, mut to, mut file) = (None, String::new(), Vec::new(), None);
-    let mut config = Config::new("localhost");
+    let (mut config, mut user) = (Config::new("localhost"), None);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or(USAGE);
@@ -44,6 +47,7 @@ fn run() -> Result<bool, Box<dyn Error>> {
             "--to" => to.push(value()?),
             "--file" => file = Some(value()?),
             "--hello" => config.hostname = value()?,
+            "--auth" => user = Some(value()?),
             "--lmtp" => config.lmtp = true,
             "--no-pipelining" => config.pipelining = false,
             "--no-chunking" => config.chunking = false,
@@ -77,13 +81,18 @@ fn run() -> Result<bool, Box<dyn Error>> {
 
     let server = server.ok_or(USAGE)?;
     let stream = TcpStream::connect(&server).map_err(|error| format!("{server}: {error}"))?;
-    send(stream, &config, &envelope, &content)
+    let user = match &user {
+        Some(user) => Some(user.split_once(':').ok_or(USAGE)?),
+        None => None,
+    };
+    send(stream, &config, user, &envelope, &content)
 }
 
 /// True if every recipient was given the message.
 fn send(
     mut stream: TcpStream,
     config: &Config,
+    user: Option<(&str, &str)>,
     envelope: &Envelope<'_>,
     content: &[u8],
 ) -> Result<bool, Box<dyn Error>> {
@@ -95,6 +104,7 @@ fn send(
     let (mut inbox, mut out) = (Inbox::new(), Vec::new());
     // Those who are not refused yet, and how many of them have the message.
     let (mut taken, mut given, mut over) = (Vec::new(), 0, false);
+    let mut exchange = None;
     loop {
         if session.write(envelope, &mut out) == Next::Body {
             stream.write_all(&out)?;
@@ -108,7 +118,29 @@ fn send(
         let event = session.receive(now(), &mut input, &mut out);
         let used = inbox.unread().len() - input.len();
         match event {
-            Event::Ready(_) => session.begin(),
+            Event::Ready(extensions) => match user {
+                Some(user) => {
+                    let exchange = exchange.insert(strongest(extensions.mechanisms(), user)?);
+                    println!("authenticating by {}", exchange.mechanism().keyword());
+                    session.auth(exchange.mechanism(), exchange.initial(), &mut out);
+                }
+                None => session.begin(),
+            },
+            Event::Challenge(challenge) => {
+                let exchange: &mut Exchange = exchange.as_mut().expect("a challenge follows AUTH");
+                match exchange.respond(challenge) {
+                    Ok(response) => session.respond(response, &mut out),
+                    Err(fault) => {
+                        eprintln!("{fault}");
+                        session.cancel_auth(&mut out); // `AuthRefused` will follow
+                    }
+                }
+            }
+            Event::Authenticated(_) => {
+                exchange.as_ref().expect("AUTH was said").finish()?; // may it be believed?
+                session.begin();
+            }
+            Event::AuthRefused(answer) => return Err(format!("AUTH: {answer}").into()),
             Event::Mail(answer) => println!("sender: {answer}"),
             Event::Recipient(n, answer) => {
                 let to = envelope.recipients[usize::from(n)].to;
@@ -164,6 +196,26 @@ fn send(
     }
 }
 
+/// The strongest mechanism of those that the server offers. What shows the password is for TLS, which is
+/// not spoken here: on a network, `tokio_client` is the one to copy.
+fn strongest(offered: Mechanisms, user: (&str, &str)) -> Result<Exchange, Box<dyn Error>> {
+    let (user, password) = user;
+    if offered.has(Mechanism::ScramSha256) {
+        let (mut octets, mut nonce) = ([0; 18], Vec::new());
+        getrandom::fill(&mut octets)?;
+        base64::encode(&octets, &mut nonce);
+        let nonce = String::from_utf8(nonce)?;
+        return Ok(Exchange::scram_sha_256(user, password, &nonce)?);
+    }
+    if offered.has(Mechanism::Plain) {
+        return Ok(Exchange::plain("", user, password)?);
+    }
+    if offered.has(Mechanism::Login) {
+        return Ok(Exchange::login(user, password)?);
+    }
+    Err("the server offers no AUTH that is known here".into())
+}
+
 fn mailbox(text: &str) -> Result<Mailbox<'_>, String> {
     let mailbox = Mailbox::parse(text.as_bytes(), Charset::Utf8);
     mailbox.ok_or_else(|| format!("{text} is no mailbox"))
@@ -203,7 +255,7 @@ struct Inbox {
 
 impl Inbox {
     fn new() -> Self {
-        let buffer = vec![0; 32 * 1024].into();
+        let buffer = vec![0; 32 * 1024].into(); // `ANSWER_LEN_MAX` at least
         Self {
             buffer,
             start: 0,

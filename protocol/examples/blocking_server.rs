@@ -212,7 +212,7 @@ struct Inbox {
 
 impl Inbox {
     fn new() -> Self {
-        let buffer = vec![0; 32 * 1024].into();
+        let buffer = vec![0; 32 * 1024].into(); // `Config::line_len_max` at least
         Self {
             buffer,
             start: 0,
