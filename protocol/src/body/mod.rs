@@ -4,6 +4,7 @@
 
 mod chunk;
 mod dot;
+mod grid;
 mod scan;
 pub mod stuff;
 

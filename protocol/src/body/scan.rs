@@ -2,11 +2,7 @@
 //! it holds that a mailer must know of. Framing (dots, chunks) is in the files beside this one.
 
 use super::Findings;
-use memchr::memchr_iter;
-
-/// Octets looked at in one go: small enough that the second of the two loops finds them in the
-/// first-level cache, so that memory is read once.
-const BLOCK_LEN: usize = 4096;
+use super::grid::{BLOCK_LEN, Block, Places};
 
 /// Where in its line a body has stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,102 +58,193 @@ impl Scan {
 
     /// Looks at all of `bytes`; no dot has a meaning here.
     pub(super) fn look(&mut self, bytes: &[u8]) {
-        for block in bytes.chunks(BLOCK_LEN) {
-            self.block::<false>(block);
-        }
+        self.pass::<false>(bytes);
     }
 
     /// Looks at `bytes` up to the first dot that a line starts with, and says how many they are.
     pub(super) fn look_until_dot(&mut self, bytes: &[u8]) -> usize {
-        let mut seen = 0;
-        for block in bytes.chunks(BLOCK_LEN) {
-            let len = self.block::<true>(block);
-            seen += len;
-            if len < block.len() {
-                break;
-            }
-        }
-        seen
+        self.pass::<true>(bytes)
     }
 
-    fn block<const STOP: bool>(&mut self, block: &[u8]) -> usize {
-        if self.at == At::LineStart && block.first() == Some(&b'.') {
+    fn pass<const STOP: bool>(&mut self, bytes: &[u8]) -> usize {
+        let mut pass = Pass::new(self);
+        let (blocks, rest) = bytes.as_chunks::<BLOCK_LEN>();
+        let mut seen = 0;
+        for block in blocks {
+            let len = pass.block::<STOP>(block, BLOCK_LEN);
+            seen += len;
+            if STOP && len < BLOCK_LEN {
+                pass.end(self);
+                return seen;
+            }
+        }
+        if !rest.is_empty() {
+            // Filled up with an octet that means nothing.
+            let mut block = [b'a'; BLOCK_LEN];
+            if let Some(front) = block.get_mut(..rest.len()) {
+                front.copy_from_slice(rest);
+            }
+            seen += pass.block::<STOP>(&block, rest.len());
+        }
+        pass.end(self);
+        seen
+    }
+}
+
+/// The state of the scan in the form that blocks want it.
+struct Pass {
+    after_cr: bool,
+    line_start: bool,
+    /// Octets of the unfinished line.
+    line_len: u64,
+    longest: u64,
+    findings: Findings,
+}
+
+impl Pass {
+    #[inline(always)]
+    fn new(scan: &Scan) -> Self {
+        Self {
+            after_cr: scan.at == At::AfterCr,
+            line_start: scan.at == At::LineStart,
+            line_len: u64::from(scan.line_len),
+            longest: u64::from(scan.findings.longest_line),
+            findings: scan.findings,
+        }
+    }
+
+    #[inline(always)]
+    fn end(self, scan: &mut Scan) {
+        scan.findings = self.findings;
+        scan.findings.longest_line = u32::try_from(self.longest).unwrap_or(u32::MAX);
+        scan.line_len = u32::try_from(self.line_len).unwrap_or(u32::MAX);
+        scan.at = match (self.line_start, self.after_cr) {
+            (true, _) => At::LineStart,
+            (_, true) => At::AfterCr,
+            _ => At::Middle,
+        };
+    }
+
+    /// Looks at the first `len` octets of a block, one at least, up to a dot at the start of a line
+    /// if it has to stop there, and says how many it has looked at. Behind `len` there must be
+    /// nothing of interest.
+    #[inline(always)]
+    fn block<const STOP: bool>(&mut self, block: &Block, len: usize) -> usize {
+        if self.line_start && block.first() == Some(&b'.') {
             if STOP {
                 return 0;
             }
             self.findings.leading_dots = true;
         }
-        let cr_before = self.at == At::AfterCr;
-        let mut line_len = self.line_len as usize;
-        let mut longest = self.findings.longest_line as usize;
-        let mut line_start = 0;
-        let mut len = block.len();
-        for lf in memchr_iter(b'\n', block) {
-            let after_cr = match lf.checked_sub(1) {
-                Some(before) => block.get(before) == Some(&b'\r'),
-                None => cr_before,
-            };
-            //= RFC 5321 section 2.3.8: only CRLF ends a line; a LF alone is no line end
-            if !after_cr {
-                self.findings.bare_lf = true;
-                continue;
-            }
-            let next = lf + 1;
-            longest = longest.max(line_len.saturating_add(next - line_start) - 2);
-            line_len = 0;
-            line_start = next;
-            if block.get(next) == Some(&b'.') {
+        // As signed numbers: what lies beyond ASCII is negative.
+        let special = Places::matching(block, |octet| octet.cast_signed() <= b'\r' as i8);
+        if self.after_cr {
+            return self.special_block::<STOP>(block, special, len);
+        }
+        if special.is_none() {
+            self.line_len += len as u64;
+            self.line_start = false;
+            return len;
+        }
+        // Nearly all of the others hold the end of one line, and nothing else that is special.
+        if let Some(cr) = special.pair()
+            && block.get(cr..cr + 2) == Some(b"\r\n")
+        {
+            let end = cr + 2;
+            let mut seen = len;
+            if block.get(end) == Some(&b'.') {
                 if STOP {
-                    len = next;
-                    break;
+                    seen = end;
+                } else {
+                    self.findings.leading_dots = true;
                 }
+            }
+            self.longest = self.longest.max(self.line_len + cr as u64);
+            self.line_len = (seen - end) as u64;
+            self.line_start = seen == end;
+            return seen;
+        }
+        self.special_block::<STOP>(block, special, len)
+    }
+
+    /// The same for a block with anything in it.
+    #[inline(always)]
+    fn special_block<const STOP: bool>(
+        &mut self,
+        block: &Block,
+        special: Places,
+        len: usize,
+    ) -> usize {
+        let lf = Places::of(b'\n', block);
+        let cr = Places::of(b'\r', block);
+        let after_cr = cr.next(self.after_cr);
+        //= RFC 5321 section 2.3.8: only CRLF ends a line; a LF alone is no line end
+        let line_ends = lf & after_cr;
+        let mut ends = line_ends.in_order();
+        let mut seen = len;
+        let dots = Places::of(b'.', block) & line_ends.next(false);
+        if !dots.is_none() {
+            if STOP {
+                seen = dots.in_order().trailing_zeros() as usize;
+                ends &= (1 << seen) - 1;
+            } else {
                 self.findings.leading_dots = true;
             }
         }
-        let seen = block.get(..len).unwrap_or_default();
-        let census = Census::take(seen);
-        self.findings.eight_bit |= census.all_bits > 127;
-        self.findings.nul |= census.lowest == 0;
-        self.findings.bare_cr |= census.bare_cr != 0;
-        self.findings.bare_cr |= cr_before && seen.first().is_some_and(|&first| first != b'\n');
-        self.at = match seen.last() {
-            Some(_) if line_start == len => At::LineStart,
-            Some(b'\r') => At::AfterCr,
-            Some(_) => At::Middle,
-            None => self.at,
-        };
-        self.findings.longest_line = longest.min(u32::MAX as usize) as u32;
-        let line_len = line_len.saturating_add(len - line_start);
-        self.line_len = line_len.min(u32::MAX as usize) as u32;
-        len
-    }
-}
-
-/// What needs no order of the octets: written so that the compiler makes vector code of it.
-struct Census {
-    all_bits: u8,
-    lowest: u8,
-    bare_cr: u8,
-}
-
-impl Census {
-    fn take(bytes: &[u8]) -> Self {
-        let mut census = Self {
-            all_bits: 0,
-            lowest: u8::MAX,
-            bare_cr: 0,
-        };
-        let Some((&last, but_last)) = bytes.split_last() else {
-            return census;
-        };
-        let but_first = bytes.get(1..).unwrap_or_default();
-        for (&byte, &next) in but_last.iter().zip(but_first) {
-            census.all_bits |= byte;
-            census.lowest = census.lowest.min(byte);
-            census.bare_cr |= u8::from(byte == b'\r') & u8::from(next != b'\n');
+        if ends == 0 {
+            self.line_len += len as u64;
+            self.line_start = false;
+        } else {
+            if self.longest < BLOCK_LEN as u64 {
+                self.longest = longest_within(ends, self.longest);
+            }
+            let first = u64::from(ends.trailing_zeros());
+            let end = 64 - u64::from(ends.leading_zeros());
+            // The line's CR may be the last octet of the block before.
+            self.longest = self.longest.max(self.line_len + first - 1);
+            self.line_len = seen as u64 - end;
+            self.line_start = self.line_len == 0;
         }
-        census.all_bits |= last;
-        census.lowest = census.lowest.min(last);
-        census
+        if lf != after_cr || special != lf | cr {
+            let seen = Places::first(seen);
+            let findings = &mut self.findings;
+            findings.bare_lf |= !(lf & !after_cr & seen).is_none();
+            findings.bare_cr |= !(after_cr & !lf & seen).is_none();
+            findings.nul |= !(Places::of(0, block) & seen).is_none();
+            let high = Places::matching(block, |octet| !octet.is_ascii());
+            findings.eight_bit |= !(high & seen).is_none();
+        }
+        self.after_cr = cr.has(seen - 1);
+        seen
     }
+}
+
+/// The longest line among those that begin and end in one block, or `longest` if that is longer.
+fn longest_within(ends: u64, longest: u64) -> u64 {
+    let first = ends.trailing_zeros();
+    let last = 63 - ends.leading_zeros();
+    // Each line end covers as many places as a line that is no news has up to its own end, CRLF
+    // included; a longer line leaves one of its places bare.
+    let reach = longest + 2;
+    let mut covered = ends;
+    let mut len = 1;
+    while len * 2 <= reach {
+        covered |= covered << len;
+        len *= 2;
+    }
+    covered |= covered << (reach - len);
+    let within = (1 << last) - (1 << first);
+    if within & !covered == 0 {
+        return longest;
+    }
+    let mut longest = longest;
+    let mut before = first;
+    let mut rest = ends & (ends - 1);
+    while rest != 0 {
+        let end = rest.trailing_zeros();
+        longest = longest.max(u64::from(end - before) - 2);
+        before = end;
+        rest &= rest - 1;
+    }
+    longest
 }
