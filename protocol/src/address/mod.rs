@@ -62,9 +62,12 @@ impl<'a> Mailbox<'a> {
     /// The part behind the at sign, understood.
     #[must_use]
     pub fn domain(&self) -> Domain<'a> {
-        // The text was checked when the mailbox was made, so this finds a domain again.
-        Domain::parse(self.domain_str().as_bytes(), Charset::Utf8)
-            .unwrap_or_else(|| Domain::Name(self.domain_str()))
+        // The text was checked when the mailbox was made: only a literal has to be read again.
+        match self.domain_str() {
+            text if text.starts_with('[') => Domain::parse(text.as_bytes(), Charset::Utf8),
+            _ => None,
+        }
+        .unwrap_or(Domain::Name(self.domain_str()))
     }
 
     /// Can it travel without SMTPUTF8?

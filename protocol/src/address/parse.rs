@@ -121,21 +121,22 @@ const fn high(charset: Charset) -> u8 {
 }
 
 /// `Atom *("." Atom)`
+#[inline]
 fn dot_string_len(text: &[u8], charset: Charset) -> Option<usize> {
     let class = ATEXT | high(charset);
     let mut len = 0;
-    loop {
-        let rest = text.get(len..)?;
-        let atom = ascii::span(rest, class);
-        if atom == 0 {
-            return None;
-        }
-        len += atom;
-        if rest.get(atom) != Some(&b'.') {
-            return Some(len);
+    let mut atom_must_follow = true;
+    for &byte in text {
+        if ascii::is(byte, class) {
+            atom_must_follow = false;
+        } else if byte == b'.' && !atom_must_follow {
+            atom_must_follow = true;
+        } else {
+            break;
         }
         len += 1;
     }
+    (!atom_must_follow).then_some(len)
 }
 
 /// `DQUOTE *( qtextSMTP / "\" printable ) DQUOTE`
@@ -160,28 +161,38 @@ fn domain_len(text: &[u8], charset: Charset) -> Option<usize> {
 }
 
 /// `sub-domain *("." sub-domain)`, each with a letter or digit at both ends.
+#[inline]
 fn name_len(text: &[u8], charset: Charset) -> Option<usize> {
     let ends = LET_DIG | high(charset);
     let mut len = 0;
-    loop {
-        let rest = text.get(len..)?;
-        let label_len = rest
-            .iter()
-            .position(|&byte| byte != b'-' && !ascii::is(byte, ends))
-            .unwrap_or(rest.len());
-        let label = rest.get(..label_len)?;
-        if !ascii::is(*label.first()?, ends) || !ascii::is(*label.last()?, ends) {
-            return None;
-        }
-        if label_len > LABEL_LEN_MAX && label.is_ascii() {
-            return None;
-        }
-        len += label_len;
-        if rest.get(label_len) != Some(&b'.') {
-            return Some(len);
+    let mut label_start = 0;
+    // A letter or digit must come next; a hyphen may.
+    let (mut end_must_follow, mut hyphen_may_follow) = (true, false);
+    for &byte in text {
+        if ascii::is(byte, ends) {
+            (end_must_follow, hyphen_may_follow) = (false, true);
+        } else if byte == b'-' && hyphen_may_follow {
+            end_must_follow = true;
+        } else if byte == b'.' && !end_must_follow {
+            if len - label_start > LABEL_LEN_MAX && is_ascii(text, label_start, len) {
+                return None;
+            }
+            label_start = len + 1;
+            (end_must_follow, hyphen_may_follow) = (true, false);
+        } else {
+            break;
         }
         len += 1;
     }
+    let too_long = len - label_start > LABEL_LEN_MAX && is_ascii(text, label_start, len);
+    (!end_must_follow && !too_long).then_some(len)
+}
+
+/// Is this label of ASCII alone, so that its length here is its length in the DNS?
+#[cold]
+fn is_ascii(text: &[u8], label_start: usize, label_end: usize) -> bool {
+    text.get(label_start..label_end)
+        .is_some_and(<[u8]>::is_ascii)
 }
 
 #[cfg(test)]
