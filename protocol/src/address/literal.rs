@@ -4,7 +4,7 @@
 use crate::ascii::{self, DCONTENT, LET_DIG};
 use crate::limits::DOMAIN_LEN_MAX;
 use core::fmt;
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address in brackets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -20,6 +20,27 @@ pub enum Literal<'a> {
         /// The rest.
         content: &'a str,
     },
+}
+
+impl Literal<'_> {
+    /// The address; `None` for a kind that is not known here.
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        match *self {
+            Self::V4(address) => Some(IpAddr::V4(address)),
+            Self::V6(address) => Some(IpAddr::V6(address)),
+            Self::General { .. } => None,
+        }
+    }
+}
+
+impl From<IpAddr> for Literal<'_> {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => Self::V6(address),
+        }
+    }
 }
 
 impl fmt::Display for Literal<'_> {

@@ -1,15 +1,27 @@
 //! Mailboxes, domains and paths as SMTP writes them. What lives here is the form of an address;
 //! whether it exists, or may be relayed to, is never asked here.
 
+mod compare;
+mod domain;
+mod idna;
 pub(crate) mod lenient;
 mod literal;
+mod local_part;
+mod malformed;
 mod owned;
+mod owned_path;
 mod parse;
+mod path;
 
 pub(crate) use parse::{forward_path, reverse_path};
 
+pub use domain::Domain;
+pub use idna::NoAsciiForm;
 pub use literal::Literal;
-pub use owned::OwnedMailbox;
+pub use malformed::Malformed;
+pub use owned::{OwnedDomain, OwnedMailbox};
+pub use owned_path::{OwnedForwardPath, OwnedReversePath};
+pub use path::{ForwardPath, ReversePath};
 
 use crate::limits;
 use core::fmt;
@@ -25,7 +37,21 @@ pub enum Charset {
 }
 
 /// A mailbox, `local-part@domain`: a view of its text that is known to obey the grammar.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// Two are equal (`==`) when they were written alike, octet for octet; whether they are the same
+/// mailbox is what [`Mailbox::same_mailbox`] tells.
+///
+/// ```
+/// use mailrail_protocol::address::{Charset, Domain, Mailbox};
+///
+/// let mailbox = Mailbox::parse(b"\"first last\"@Mx.Example", Charset::Ascii).expect("it is one");
+/// assert_eq!(mailbox.local_part(), "\"first last\"");
+/// assert_eq!(mailbox.local_part_unquoted(), "first last");
+/// assert_eq!(mailbox.domain(), Domain::Name("Mx.Example"));
+/// let other = Mailbox::parse(b"\"first\\ last\"@mx.example", Charset::Ascii).expect("it is one");
+/// assert!(mailbox != other && mailbox.same_mailbox(&other));
+/// ```
+#[derive(Clone, Copy)]
 pub struct Mailbox<'a> {
     text: &'a str,
     /// Where the at sign is that parts the two halves.
@@ -34,6 +60,7 @@ pub struct Mailbox<'a> {
 
 impl<'a> Mailbox<'a> {
     /// Reads exactly one mailbox, without angle brackets; `None` if it breaks the grammar or a length.
+    //= RFC 5321 section 4.1.2: Mailbox = Local-part "@" ( Domain / address-literal )
     #[must_use]
     pub fn parse(text: &'a [u8], charset: Charset) -> Option<Self> {
         parse::whole_mailbox(text, charset)
@@ -67,7 +94,7 @@ impl<'a> Mailbox<'a> {
             text if text.starts_with('[') => Domain::parse(text.as_bytes(), Charset::Utf8),
             _ => None,
         }
-        .unwrap_or(Domain::Name(self.domain_str()))
+        .unwrap_or_else(|| Domain::Name(self.domain_str()))
     }
 
     /// Can it travel without SMTPUTF8?
@@ -79,7 +106,21 @@ impl<'a> Mailbox<'a> {
     /// A copy that owns its text.
     #[must_use]
     pub fn to_owned(&self) -> OwnedMailbox {
-        OwnedMailbox::new(*self)
+        OwnedMailbox::from(*self)
+    }
+}
+
+impl<'a> TryFrom<&'a str> for Mailbox<'a> {
+    type Error = Malformed;
+
+    fn try_from(text: &'a str) -> Result<Self, Malformed> {
+        Self::parse(text.as_bytes(), Charset::Utf8).ok_or(Malformed::MAILBOX)
+    }
+}
+
+impl AsRef<str> for Mailbox<'_> {
+    fn as_ref(&self) -> &str {
+        self.text
     }
 }
 
@@ -92,103 +133,6 @@ impl fmt::Display for Mailbox<'_> {
 impl fmt::Debug for Mailbox<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{}>", self.text)
-    }
-}
-
-/// What stands behind the at sign, or behind EHLO.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Domain<'a> {
-    /// A name, for the DNS to look up; case as it was written.
-    Name(&'a str),
-    /// An address in brackets.
-    Literal(Literal<'a>),
-}
-
-impl<'a> Domain<'a> {
-    /// Reads exactly one domain or address literal.
-    #[must_use]
-    pub fn parse(text: &'a [u8], charset: Charset) -> Option<Self> {
-        parse::whole_domain(text, charset)
-    }
-}
-
-impl fmt::Display for Domain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Literal(literal) => literal.fmt(f),
-        }
-    }
-}
-
-/// Where failures are reported to: the argument of MAIL FROM.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum ReversePath<'a> {
-    /// `<>`: nobody; a message that must never cause another one.
-    Null,
-    /// A mailbox.
-    Mailbox(Mailbox<'a>),
-}
-
-impl<'a> ReversePath<'a> {
-    /// The mailbox, or `None` for the null reverse-path.
-    #[must_use]
-    pub const fn mailbox(&self) -> Option<Mailbox<'a>> {
-        match *self {
-            Self::Null => None,
-            Self::Mailbox(mailbox) => Some(mailbox),
-        }
-    }
-
-    /// The text between the angle brackets; empty for the null reverse-path.
-    #[must_use]
-    pub const fn as_str(&self) -> &'a str {
-        match self {
-            Self::Null => "",
-            Self::Mailbox(mailbox) => mailbox.as_str(),
-        }
-    }
-}
-
-impl fmt::Display for ReversePath<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Where a message shall go: the argument of RCPT TO.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum ForwardPath<'a> {
-    /// `<postmaster>`, in whatever case it was written: this host's own.
-    //= RFC 5321 section 4.5.1: postmaster is accepted without a domain, whatever its case
-    Postmaster(&'a str),
-    /// A mailbox.
-    Mailbox(Mailbox<'a>),
-}
-
-impl<'a> ForwardPath<'a> {
-    /// The mailbox, or `None` for the host's postmaster.
-    #[must_use]
-    pub const fn mailbox(&self) -> Option<Mailbox<'a>> {
-        match *self {
-            Self::Postmaster(_) => None,
-            Self::Mailbox(mailbox) => Some(mailbox),
-        }
-    }
-
-    /// The text between the angle brackets, without a source route.
-    #[must_use]
-    pub const fn as_str(&self) -> &'a str {
-        match self {
-            Self::Postmaster(written) => written,
-            Self::Mailbox(mailbox) => mailbox.as_str(),
-        }
-    }
-}
-
-impl fmt::Display for ForwardPath<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
