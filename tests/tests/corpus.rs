@@ -23,6 +23,8 @@ mod entry;
 mod log_recover;
 #[path = "../../fuzz/targets/reply.rs"]
 mod reply;
+#[path = "../../fuzz/targets/sasl.rs"]
+mod sasl;
 #[path = "../../fuzz/targets/server.rs"]
 mod server;
 
@@ -73,6 +75,11 @@ fn log_recover() {
 #[test]
 fn reply() {
     check("reply", reply::run);
+}
+
+#[test]
+fn sasl() {
+    check("sasl", sasl::run);
 }
 
 #[test]

@@ -246,8 +246,8 @@ impl Exchange {
         Ok(&self.response)
     }
 
-    /// What the server has said of its refusal: JSON in OAUTHBEARER and XOAUTH2 (RFC 7628 section
-    /// 3.2.2), `e=` and a word in SCRAM.
+    /// What the server has said of its refusal: JSON in OAUTHBEARER and XOAUTH2
+    /// (RFC 7628 section 3.2.2), `e=` and a word in SCRAM.
     #[must_use]
     pub fn error(&self) -> Option<&[u8]> {
         let told = match (&self.rest, self.phase) {
@@ -292,7 +292,7 @@ impl Exchange {
     }
 
     /// SCRAM-SHA-256-PLUS: bound to the connection, so that nobody can sit in between. `kind` is
-    /// the name of a kind of binding (`tls-exporter`, RFC 9266; `tls-server-end-point`, RFC 5929),
+    /// the name of a kind of binding (`tls-exporter`, RFC 9266 section 2; `tls-server-end-point`, RFC 5929 section 4),
     /// `data` its octets for this connection.
     ///
     /// # Errors

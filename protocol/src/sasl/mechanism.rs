@@ -5,17 +5,17 @@
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Mechanism {
-    /// RFC 4616
+    /// RFC 4616 section 2
     Plain,
     /// The old one of two prompts; no RFC: draft-murchison-sasl-login.
     Login,
-    /// Google's, before RFC 7628: <https://developers.google.com/gmail/imap/xoauth2-protocol>
+    /// Google's, before there was OAUTHBEARER: <https://developers.google.com/gmail/imap/xoauth2-protocol>
     XOAuth2,
-    /// RFC 7628
+    /// RFC 7628 section 3
     OAuthBearer,
-    /// RFC 7677
+    /// RFC 7677 section 3
     ScramSha256,
-    /// RFC 7677, bound to the TLS connection
+    /// RFC 7677 section 3, bound to the TLS connection
     ScramSha256Plus,
     /// RFC 4422 appendix A: the client's certificate says it
     External,

@@ -1,14 +1,14 @@
-//! SASL, RFC 4422: what is said inside an AUTH exchange, for both sides, without sockets, without
+//! SASL, RFC 4422 section 3: what is said inside an AUTH exchange, for both sides, without sockets, without
 //! randomness (nonces are arguments) and without any store of passwords. How an exchange travels
 //! in SMTP is the sessions' business: they carry its base64 and never look inside.
 //!
 //! | mechanism | source | the server has to know |
 //! |---|---|---|
-//! | PLAIN | RFC 4616 | whether a password is right |
+//! | PLAIN | RFC 4616 section 2 | whether a password is right |
 //! | LOGIN | draft-murchison-sasl-login, expired | the same |
 //! | XOAUTH2 | [Google](https://developers.google.com/gmail/imap/xoauth2-protocol) | whether a token is good |
-//! | OAUTHBEARER | RFC 7628 | the same |
-//! | SCRAM-SHA-256, -PLUS | RFC 5802, RFC 7677; feature `scram` | a `ScramSecret` of each user |
+//! | OAUTHBEARER | RFC 7628 section 3 | the same |
+//! | SCRAM-SHA-256, -PLUS | RFC 5802 section 5, RFC 7677 section 3; feature `scram` | a `ScramSecret` of each user |
 //! | EXTERNAL | RFC 4422 appendix A | who may act as whom |
 //!
 //! Each of them works with an initial response and without. Of all but SCRAM anybody who reads the

@@ -161,7 +161,7 @@ fn read_token(auth: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("Bearer") && is_token(token)).then_some(token)
 }
 
-/// Tokens of RFC 6750 section 2.1 are of fewer characters, but not everybody's are of RFC 6750.
+/// Those of RFC 6750 section 2.1 are of fewer characters, but not everybody's tokens are such.
 fn is_token(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(|octet| octet.is_ascii_graphic())
 }

@@ -1,4 +1,4 @@
-//! PLAIN: the one message of RFC 4616, read and written. Whether the password is right is the
+//! PLAIN: the one message of RFC 4616 section 2, read and written. Whether the password is right is the
 //! caller's business.
 
 use alloc::vec::Vec;

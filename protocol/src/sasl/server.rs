@@ -179,8 +179,8 @@ impl Exchange {
         self
     }
 
-    /// What SCRAM may be bound to: the name of a kind of binding (`tls-exporter`, RFC 9266;
-    /// `tls-server-end-point`, RFC 5929) and its octets for this connection. Call it for each kind
+    /// What SCRAM may be bound to: the name of a kind of binding (`tls-exporter`,
+    /// RFC 9266 section 2; `tls-server-end-point`, RFC 5929 section 4) and its octets for this connection. Call it for each kind
     /// there is, and for SCRAM-SHA-256 as well as for -PLUS whenever -PLUS is offered: a client that
     /// has not seen the offer then learns that somebody has tampered with it. Other mechanisms do not
     /// heed it.

@@ -1,4 +1,4 @@
-//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, RFC 5802 and 7677: the grammar that both sides share. Who
+//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, RFC 5802 section 7: the grammar that both sides share. Who
 //! says what when is in `client` and `server`, what is kept of a password in `secret`.
 
 pub(super) mod client;
