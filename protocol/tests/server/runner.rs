@@ -4,7 +4,8 @@
 //! The lines of a transcript:
 //! ```text
 //! # a sentence: what it shows, and the section that says so
-//! begin                    greeting and HELO, as they usually are; in LMTP, LHLO
+//! begin                    greeting and HELO, as they usually are; in LMTP, LHLO and what it shows
+//! begin ehlo               greeting and EHLO, without the reply to it
 //! config size_max=100 without=CHUNKING
 //! C EHLO a.example         bytes in; CRLF is added; \r \n \t \0 \\ and \xNN are understood
 //! C+ half a line           the same without CRLF
@@ -26,7 +27,7 @@
 use mailrail_protocol::command::{
     Attribute, AttributeSet, Etrn, Mail, PriorityProfile, Recipient, Submitter,
 };
-use mailrail_protocol::extension::{Extension, FutureRelease};
+use mailrail_protocol::extension::{Extension, Extensions, FutureRelease};
 use mailrail_protocol::limits::REPLY_LEN_MAX;
 use mailrail_protocol::reply::{Code, Reply, Status};
 use mailrail_protocol::sasl::{Mechanism, Mechanisms};
@@ -107,8 +108,9 @@ C HELO a.example
 ? Helo a.example
 S 250 mx.example";
 
-    /// The same in LMTP.
+    /// The same in LMTP, with as few extensions as will do.
     const BEGINNING_OF_LMTP: &str = "\
+config only=PIPELINING,ENHANCEDSTATUSCODES,CHUNKING
 ? Connected
 S 220 mx.example LMTP
 C LHLO a.example
@@ -118,11 +120,19 @@ S 250-PIPELINING
 S 250-ENHANCEDSTATUSCODES
 S 250 CHUNKING";
 
-    fn begin(&mut self) {
-        let beginning = if self.config.lmtp {
-            Self::BEGINNING_OF_LMTP
-        } else {
-            Self::BEGINNING
+    /// And with EHLO.
+    const BEGINNING_EXTENDED: &str = "\
+? Connected
+S 220 mx.example ESMTP
+C EHLO a.example
+? Ehlo a.example";
+
+    fn begin(&mut self, how: &str) {
+        let beginning = match how {
+            "" if self.config.lmtp => Self::BEGINNING_OF_LMTP,
+            "" => Self::BEGINNING,
+            "ehlo" => Self::BEGINNING_EXTENDED,
+            other => panic!("no such beginning: {other}"),
         };
         beginning.lines().for_each(|line| self.line(line));
     }
@@ -131,7 +141,7 @@ S 250 CHUNKING";
         let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
         match mark {
             "" | "#" => {}
-            "begin" => self.begin(),
+            "begin" => self.begin(rest),
             "config" => rest
                 .split_whitespace()
                 .for_each(|word| self.configure(word)),
@@ -218,12 +228,7 @@ S 250 CHUNKING";
         let (key, value) = word.split_once('=').unwrap();
         let number = || value.parse().unwrap();
         let seconds = || Duration::from_secs(value.parse().unwrap());
-        let extension = || {
-            *Extension::ALL
-                .iter()
-                .find(|extension| extension.keyword() == value)
-                .unwrap()
-        };
+        let extension = || named(value);
         let verdict = || match value {
             "accept" => Verdict::Accept,
             "reject" => Verdict::Reject,
@@ -241,17 +246,11 @@ S 250 CHUNKING";
         };
         let config = &mut self.config;
         match key {
-            // What LMTP's `begin` shows, and no more.
-            "lmtp" => {
-                config.lmtp = value == "yes";
-                config.extensions = [
-                    Extension::Size,
-                    Extension::EightBitMime,
-                    Extension::SmtpUtf8,
-                ]
-                .into_iter()
-                .fold(config.extensions, |set, extension| set.without(extension));
+            "only" => {
+                let words = value.split(',');
+                config.extensions = words.fold(Extensions::NONE, |set, word| set.with(named(word)));
             }
+            "lmtp" => config.lmtp = value == "yes",
             "tls" => self.peer = Peer::behind(tls(value)),
             "tls_required" => config.tls_required = value == "yes",
             "auth_required" => config.auth_required = value == "yes",
@@ -514,7 +513,7 @@ impl<'c> Runner<'c> {
                 let mut entry = format!("Auth {}", auth.mechanism.keyword());
                 match auth.initial {
                     None => {}
-                    Some(b"") => entry += " =",
+                    Some(b"") => entry += " (empty)",
                     Some(initial) => entry += &format!(" {}", escape(initial)),
                 }
                 self.answer(entry, turn);
@@ -626,6 +625,14 @@ fn show_other(other: &Other<'_>) -> String {
     format!("{} {argument}", other.verb().word())
         .trim_end()
         .into()
+}
+
+fn named(keyword: &str) -> Extension {
+    let known = Extension::ALL.into_iter();
+    let mut found = known.filter(|extension| extension.keyword() == keyword);
+    found
+        .next()
+        .unwrap_or_else(|| panic!("no extension: {keyword}"))
 }
 
 /// What a transcript says of TLS.
