@@ -1,7 +1,7 @@
 //! From a command to the line that a client sends.
 //!
 //! Nothing can break out of its line. Addresses, xtext and attributes are what their types say;
-//! where a caller's own text is written, whatever its place may not hold (control characters, and
+//! where a caller's own text is written, whatever its place may not hold (control characters but tabs, and
 //! spaces in a name) becomes a question mark; a number beyond the grammar becomes the nearest that
 //! is not.
 
@@ -267,16 +267,11 @@ fn push_name(name: &str, out: &mut Vec<u8>) {
     }));
 }
 
-/// A text: a question mark for control characters.
+/// A text: a question mark for control characters, except for tabs.
 fn push_text(text: &str, out: &mut Vec<u8>) {
+    let is_clean = |octet: u8| octet == b'\t' || !octet.is_ascii_control();
     let octets = text.bytes();
-    out.extend(octets.map(|octet| {
-        if octet.is_ascii_control() {
-            b'?'
-        } else {
-            octet
-        }
-    }));
+    out.extend(octets.map(|octet| if is_clean(octet) { octet } else { b'?' }));
 }
 
 #[cfg(test)]
@@ -407,7 +402,8 @@ mod tests {
         ];
         for line in lines {
             let text = line.strip_suffix("\r\n").unwrap();
-            assert!(!text.contains(|c: char| c.is_control()), "{line:?}");
+            let breaks = |c: char| c.is_control() && c != '\t';
+            assert!(!text.contains(breaks), "{line:?}");
         }
         assert_eq!(written(|out| hello(false, "a b\n", out)), "HELO a?b?\r\n");
     }
