@@ -53,7 +53,8 @@ impl Mechanism {
         matches!(self, Self::ScramSha256 | Self::ScramSha256Plus)
     }
 
-    /// Can it be spoken as this crate was built? What cannot ought not to be offered.
+    /// Can it be spoken as this crate was built? What cannot is offered by those alone who bring
+    /// the mechanism themselves.
     #[must_use]
     pub const fn is_built(self) -> bool {
         cfg!(feature = "scram") || !self.is_scram()
@@ -75,6 +76,23 @@ pub struct Mechanisms(u8);
 impl Mechanisms {
     /// None.
     pub const NONE: Self = Self(0);
+
+    /// All that can be spoken as this crate was built.
+    pub const BUILT: Self = {
+        let scram = Self::NONE
+            .with(Mechanism::ScramSha256)
+            .with(Mechanism::ScramSha256Plus);
+        let others = Self::NONE
+            .with(Mechanism::External)
+            .with(Mechanism::OAuthBearer)
+            .with(Mechanism::XOAuth2)
+            .with(Mechanism::Plain)
+            .with(Mechanism::Login);
+        match cfg!(feature = "scram") {
+            true => Self(others.0 | scram.0),
+            false => others,
+        }
+    };
 
     /// The same set and `mechanism`.
     #[must_use]

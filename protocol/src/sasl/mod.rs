@@ -69,7 +69,7 @@
 //!             Ok(verdict(users.may_act_as(user, authorization)))
 //!         }
 //!         Step::Failed(reply) => Ok(reply),
-//!         _ => Ok(&Reply::LOCAL_ERROR),
+//!         Step::Secret { .. } => unreachable!("it was answered above"),
 //!     }
 //! }
 //!
@@ -98,7 +98,7 @@
 //!
 //! # Client
 //!
-//! Choose a mechanism of those that the server offers, hand [`client::Exchange::initial`] to the
+//! Choose a mechanism of those that the server offers ([`Mechanism::ALL`] has the strongest first), hand [`client::Exchange::initial`] to the
 //! session's `auth`, answer each [`Event::Challenge`](crate::client::Event::Challenge) by what
 //! [`client::Exchange::respond`] returns, cancel when it returns an error, and when 235 has come ask
 //! [`client::Exchange::finish`] whether to believe it. Here both sides talk without a session between:
@@ -160,6 +160,5 @@ pub use prepare::prepare;
 #[cfg(feature = "scram")]
 pub use scram::{Decoy, ScramSecret};
 
-/// Octets in a response or a challenge, in base64 and without its line end, that are still read.
-//= RFC 4954 section 4: 12288 octets are enough for all mechanisms in use
-pub const RESPONSE_LEN_MAX: usize = 12_288;
+/// Octets in a response or a challenge, in base64, that are still read: 12,288, as many as a line has.
+pub const RESPONSE_LEN_MAX: usize = crate::limits::AUTH_LINE_LEN_MAX;

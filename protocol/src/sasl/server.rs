@@ -32,7 +32,6 @@ const fn reply(code: u16, subject: u16, detail: u16, text: &'static str) -> Repl
 /// so that a name may hold line ends and much else. To compare them, [`prepare`](super::prepare)
 /// them.
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 #[must_use = "the client waits"]
 pub enum Step<'s> {
     /// Send these octets, in base64, and give the response to `receive`.
@@ -148,8 +147,8 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// An exchange of this mechanism. SCRAM needs [`Self::with_scram`], too, and fails with 504
-    /// without it.
+    /// An exchange of this mechanism. SCRAM needs `with_scram`, too, and fails with 504
+    /// without it, as it does without the feature `scram`.
     #[must_use]
     pub const fn new(mechanism: Mechanism) -> Self {
         Self {

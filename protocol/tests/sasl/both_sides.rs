@@ -85,7 +85,7 @@ pub(crate) fn talk(
                 authorization,
             } => (user, authorization),
             Step::Failed(reply) => return End::Refused(reply.code.get()),
-            other => panic!("{other:?}"),
+            Step::Secret { .. } => panic!("it was answered"),
         };
         return match client.finish() {
             Ok(()) => End::In(name.to_owned(), authorization.to_owned()),

@@ -3,7 +3,7 @@
 use crate::{encode, failure, receive};
 use mailrail_protocol::sasl::client::{Exchange as Client, Fault};
 use mailrail_protocol::sasl::server::{Exchange, Step};
-use mailrail_protocol::sasl::{Mechanism, RESPONSE_LEN_MAX};
+use mailrail_protocol::sasl::{Mechanism, Mechanisms, RESPONSE_LEN_MAX};
 
 fn server(mechanism: Mechanism) -> Exchange {
     let exchange = Exchange::new(mechanism);
@@ -313,6 +313,9 @@ fn scram_without_more() {
     }
     assert_eq!(Mechanism::ScramSha256.is_built(), cfg!(feature = "scram"));
     assert!(Mechanism::Plain.is_built());
+    for mechanism in Mechanism::ALL {
+        assert_eq!(Mechanisms::BUILT.has(mechanism), mechanism.is_built());
+    }
 }
 
 #[cfg(feature = "scram")]

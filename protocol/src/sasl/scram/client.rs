@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
 /// What the server may ask for without further words: it chooses the cost, and we bear it.
+/// A million are 0.2 s where the processor has instructions for SHA-256.
 //= RFC 7677 section 3: at least 4096
 const ITERATIONS: RangeInclusive<u32> = 4096..=1_000_000;
 

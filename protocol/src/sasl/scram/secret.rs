@@ -28,7 +28,8 @@ impl ScramSecret {
     /// Makes the secret of a password; `None` if the password cannot be prepared (see
     /// [`prepare`]), the salt is empty or there are no iterations.
     ///
-    /// This takes as long as there are iterations: about a millisecond for 4,096.
+    /// This takes as long as there are iterations: half a millisecond for 4,096 where the processor
+    /// has instructions for SHA-256.
     #[must_use]
     pub fn derive(password: &str, salt: &[u8], iterations: u32) -> Option<Self> {
         if salt.is_empty() || iterations == 0 {
