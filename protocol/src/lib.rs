@@ -2,7 +2,7 @@
 //! and how it is used is in its README, which follows.
 //!
 //! Layers, each knowing only those above it: `time` `limits` `ascii` · `line` `xtext` `address` `reply`
-//! `body` `sasl` · `command` `extension` · `server` and `client`, which never know each other.
+//! `body` `sasl` `proxy` · `command` `extension` · `server` and `client`, which never know each other.
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ pub mod command;
 pub mod extension;
 pub mod limits;
 mod line;
+pub mod proxy;
 pub mod reply;
 pub mod sasl;
 pub mod server;
