@@ -109,6 +109,43 @@ impl Extension {
             Self::XForward => "XFORWARD",
         }
     }
+
+    /// The extension that `word` announces, in any case; `None` if it is not known here.
+    #[must_use]
+    pub fn of(word: &[u8]) -> Option<Self> {
+        // A server's answer is nine lines long or more, and there are 21 keywords: only those of the
+        // right length are compared.
+        let candidates: &[Self] = match word.len() {
+            3 => &[Self::Dsn],
+            4 => &[
+                Self::Size,
+                Self::Auth,
+                Self::Help,
+                Self::Etrn,
+                Self::Verify,
+                Self::Expand,
+            ],
+            6 => &[Self::Limits],
+            7 => &[Self::XClient],
+            8 => &[
+                Self::EightBitMime,
+                Self::Chunking,
+                Self::SmtpUtf8,
+                Self::StartTls,
+                Self::XForward,
+            ],
+            9 => &[Self::DeliverBy],
+            10 => &[Self::Pipelining, Self::BinaryMime, Self::RequireTls],
+            11 => &[Self::MtPriority],
+            13 => &[Self::FutureRelease],
+            19 => &[Self::EnhancedStatusCodes],
+            _ => &[],
+        };
+        candidates
+            .iter()
+            .find(|known| word.eq_ignore_ascii_case(known.keyword().as_bytes()))
+            .copied()
+    }
 }
 
 /// The largest number of nine digits, which is what times may have.
@@ -395,6 +432,27 @@ impl Extensions {
             self.x_forward
         } else {
             AttributeSet::NONE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_keyword_is_found() {
+        for extension in Extension::ALL {
+            let keyword = extension.keyword();
+            assert_eq!(Extension::of(keyword.as_bytes()), Some(extension));
+            assert_eq!(
+                Extension::of(keyword.to_lowercase().as_bytes()),
+                Some(extension)
+            );
+            assert_eq!(Extension::of(&keyword.as_bytes()[1..]), None);
+        }
+        for word in ["", "HEAD", "PIPELINERS", "FUTURERELEASES"] {
+            assert_eq!(Extension::of(word.as_bytes()), None, "{word}");
         }
     }
 }

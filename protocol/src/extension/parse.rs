@@ -26,10 +26,7 @@ fn with_line(extensions: Extensions, line: &[u8]) -> Extensions {
     let Some(keyword) = words.next() else {
         return extensions;
     };
-    let known = Extension::ALL
-        .into_iter()
-        .find(|known| keyword.eq_ignore_ascii_case(known.keyword().as_bytes()));
-    let Some(known) = known else {
+    let Some(known) = Extension::of(keyword) else {
         // Servers older than the standard write AUTH=, often in a line beside the right one.
         return match strip_word(keyword, b"AUTH=") {
             Some(first) => with_mechanisms(extensions, core::iter::once(first).chain(words)),

@@ -151,6 +151,8 @@ replies! {
     HOLD_OUT_OF_RANGE = 501 (5 5 4) "Message cannot be held for that long";
     /// BY=0 or less, and a return is asked for (RFC 2852 section 4.1).
     DELIVER_BY_PASSED = 501 (5 5 4) "The time for delivery has passed";
+    /// MT-PRIORITY that is no priority, or comes twice (RFC 6710 section 4.1).
+    BAD_PRIORITY = 501 (5 5 2) "Syntax error in the priority";
     /// A command that is known, but not done here.
     NOT_IMPLEMENTED = 502 (5 5 1) "Command not implemented";
     /// A command out of order.

@@ -28,15 +28,22 @@ pub fn mail<'i>(
         None => address::lenient::reverse_path(text, charset, latitude(strictness))
             .ok_or(&Reply::BAD_SENDER)?,
     };
+    let announced = from.as_str().is_ascii() || strictness.utf8_unannounced.accepts();
+    if rest.is_empty() {
+        //= RFC 6531 section 3.5: an address beyond ASCII without SMTPUTF8 is refused with 5.6.7
+        return if announced {
+            Ok(Mail::new(from))
+        } else {
+            Err(&Reply::NEED_SMTPUTF8)
+        };
+    }
     let mut mail = Mail::new(from);
-    if !rest.is_empty() {
-        parameters(&mut mail, rest, offered)?;
+    parameters(&mut mail, rest, offered)?;
+    if announced || mail.smtputf8 {
+        Ok(mail)
+    } else {
+        Err(&Reply::NEED_SMTPUTF8)
     }
-    //= RFC 6531 section 3.5: an address beyond ASCII without SMTPUTF8 is refused with 5.6.7
-    if !mail.smtputf8 && !from.as_str().is_ascii() && !strictness.utf8_unannounced.accepts() {
-        return Err(&Reply::NEED_SMTPUTF8);
-    }
-    Ok(mail)
 }
 
 /// Those that come with every second message are looked for first.
@@ -108,9 +115,10 @@ fn rare_parameter<'i>(
         once(mail.hold.is_none())?;
         mail.hold = Some(hold_until(value.ok_or(WRONG)?, offered)?);
     } else if is(b"MT-PRIORITY", Extension::MtPriority) {
-        //= RFC 6710 section 4.1: a priority that is not valid, or comes twice, gets 501
-        once(mail.priority.is_none())?;
-        mail.priority = Some(value.and_then(priority).ok_or(WRONG)?);
+        //= RFC 6710 section 4.1: a priority that is not valid, or comes twice, gets 501 and 5.5.2
+        let first = mail.priority.is_none();
+        let priority = value.and_then(priority).filter(|_| first);
+        mail.priority = Some(priority.ok_or(&Reply::BAD_PRIORITY)?);
     } else {
         //= RFC 5321 section 4.1.1.11: a parameter that was not offered gets 555
         return Err(&Reply::BAD_PARAMETER);

@@ -79,18 +79,27 @@ pub fn hello<'i>(
     argument: &'i [u8],
     strictness: &Strictness,
 ) -> Result<Hello<'i>, Refusal> {
+    //= RFC 5321 section 4.1.1.1: EHLO names the client's domain, or an address literal
+    if let Some(Domain::Name(name)) = Domain::parse(argument, Charset::Ascii) {
+        return Ok(Hello { extended, name });
+    }
+    odd_hello(extended, argument, strictness)
+}
+
+/// A literal, or something else.
+#[cold]
+fn odd_hello<'i>(
+    extended: bool,
+    argument: &'i [u8],
+    strictness: &Strictness,
+) -> Result<Hello<'i>, Refusal> {
     let is_name = !argument.is_empty()
         && argument.len() <= DOMAIN_LEN_MAX
         && argument.iter().all(u8::is_ascii_graphic);
+    let is_right =
+        || strictness.hello_syntax.accepts() || Domain::parse(argument, Charset::Ascii).is_some();
     match core::str::from_utf8(argument) {
-        Ok(name) if is_name => {
-            //= RFC 5321 section 4.1.1.1: EHLO names the client's domain, or an address literal
-            let right = strictness.hello_syntax.accepts()
-                || Domain::parse(argument, Charset::Ascii).is_some();
-            right
-                .then_some(Hello { extended, name })
-                .ok_or(&Reply::BAD_ARGUMENT)
-        }
+        Ok(name) if is_name && is_right() => Ok(Hello { extended, name }),
         _ => Err(&Reply::BAD_ARGUMENT),
     }
 }
