@@ -75,7 +75,7 @@ pub(super) fn plan<'e>(
         //= RFC 3461 section 4: RET and ENVID are for servers that offer DSN; to others the message goes without
         return_: mail.return_.filter(|_| dsn),
         envelope_id: mail.envelope_id.filter(|_| dsn),
-        submitter: submitter(mail, utf8, offers),
+        submitter: submitter(mail, offers),
         deliver_by: deliver_by(mail.deliver_by, offers)?,
         hold: hold(mail.hold, offers)?,
         //= RFC 6710 section 4: a priority is a wish, without which the message is still the same
@@ -87,13 +87,12 @@ pub(super) fn plan<'e>(
 
 /// AUTH of MAIL.
 //= RFC 4954 section 5: it is for servers alone that offer AUTH
-fn submitter<'e>(mail: &Mail<'e>, utf8: bool, offers: &Extensions) -> Option<Submitter<'e>> {
+fn submitter<'e>(mail: &Mail<'e>, offers: &Extensions) -> Option<Submitter<'e>> {
     let submitter = mail.submitter.filter(|_| offers.has(Extension::Auth))?;
     match submitter {
+        //= RFC 4954 section 5: the value is xtext, which is ASCII, in SMTPUTF8 transactions too;
         //= RFC 4954 section 5: a mailbox that cannot be named is left open as AUTH=<>
-        Submitter::Mailbox(mailbox) if !utf8 && !mailbox.as_str().is_ascii() => {
-            Some(Submitter::Unknown)
-        }
+        Submitter::Mailbox(mailbox) if !mailbox.as_str().is_ascii() => Some(Submitter::Unknown),
         other => Some(other),
     }
 }
@@ -106,11 +105,11 @@ fn deliver_by(
     let Some(by) = wish else { return Ok(None) };
     let offered = offers.has(Extension::DeliverBy);
     if by.notify {
-        //= RFC 2852 section 4.1.4.2: in mode N the message goes on also where its time is not watched
+        //= RFC 2852 section 4: in mode N the message goes on also where its time is not watched
         return Ok(Some(by).filter(|_| offered));
     }
-    //= RFC 2852 section 4.1.4.1: in mode R it goes to no server that does not offer DELIVERBY;
-    //= RFC 2852 section 4.1.2: nor to one whose shortest time is longer, nor when the time is up
+    //= RFC 2852 section 4: in mode R it goes to no server that does not offer DELIVERBY;
+    //= RFC 2852 section 4: nor to one whose shortest time is longer, nor when the time is up
     let shortest = i64::from(offers.deliver_by_min()).max(1);
     if offered && i64::from(by.seconds) >= shortest {
         Ok(Some(by))
@@ -120,7 +119,7 @@ fn deliver_by(
 }
 
 /// HOLDFOR and HOLDUNTIL.
-//= RFC 4865 section 5: a message that is to be held goes only where it is held, and for so long
+//= RFC 4865 section 3: a message that is to be held goes only where it is held, and for so long
 fn hold(wish: Option<Hold>, offers: &Extensions) -> Result<Option<Hold>, Unsendable> {
     let limits = offers.future_release();
     let held = match wish {

@@ -6,26 +6,36 @@
 //! ```text
 //! # why this transcript exists
 //! config pipelining=no            fields of the configuration (before anything else)
+//! tls                             the connection is encrypted from its first byte on
 //! peer PIPELINING, SIZE 1000      greeting and EHLO in one line: what the peer offers
 //! S 250 ok                        the peer sends this line        (S+ without a line end)
 //! C RSET                          the client must send this line  (C+ without a line end)
 //! ? Mail 250 ok                   the next event                  (?+ its beginning alone)
 //! > message from=a@a.example to=b@b.example,c@b.example size=7 8bit utf8 plain
+//!                                 see `message` for all its words
 //! > body text\r\n                 a chunk of content;  > end, > reset, > quit, > tls, > established
+//! > chunk 5 last                  announces a chunk, where `? Chunk` has told that one is due
+//! > auth PLAIN text               with an initial response (`\` for an empty one, nothing for none)
+//! > auth-long PLAIN text          the same, where it is too long to go along
+//! > respond text;  > cancel       to a challenge;  > ask VRFY y  any other command
 //! @ +60s                          time passes;  @ deadline 60s, @ deadline none
 //! whole                           the input of this transcript may not be cut
-//! = fates InDoubt Unsent          what has become of what is open;  = begin yes
+//! = fates InDoubt Unsent          what has become of what is open
+//! = begin yes                     also: ask, used-up, encrypted, authenticated
 //! ```
 //! Neighbouring `S` lines are one stretch of input, which arrives whole or in pieces. Before the
 //! next stretch, act or moment, every octet sent and every event must have been expected.
 
+mod message;
+mod show;
+
 use crate::client_dice::random;
-use mailrail_protocol::address::{Charset, ForwardPath, Mailbox, ReversePath};
-use mailrail_protocol::client::{
-    Answer, BodyKind, Config, Envelope, Event, Next, Recipient, Session,
-};
-use mailrail_protocol::extension::{Extension, Extensions};
+use mailrail_protocol::client::{Config, Event, Next, Session};
+use mailrail_protocol::command::{Verb, parse};
+use mailrail_protocol::sasl::Mechanism;
 use mailrail_protocol::time::Instant;
+use message::Message;
+use show::{show, unescape};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -54,70 +64,12 @@ impl Cuts {
     }
 }
 
-/// What a `> message` line says.
-#[derive(Default)]
-struct Message {
-    from: String,
-    to: Vec<String>,
-    size: Option<u64>,
-    eight_bit: bool,
-    utf8: bool,
-    plain: bool,
-}
-
-impl Message {
-    fn parse(words: &str) -> Self {
-        let mut message = Self::default();
-        for word in words.split_whitespace() {
-            match word.split_once('=') {
-                Some(("from", from)) => message.from = from.into(),
-                Some(("to", to)) => message.to = to.split(',').map(Into::into).collect(),
-                Some(("count", count)) => {
-                    let count: usize = count.parse().unwrap();
-                    message.to = vec!["y@b.example".into(); count];
-                }
-                Some(("size", size)) => message.size = Some(size.parse().unwrap()),
-                None if word == "8bit" => message.eight_bit = true,
-                None if word == "utf8" => message.utf8 = true,
-                None if word == "plain" => message.plain = true,
-                _ => panic!("a message has no {word}"),
-            }
-        }
-        message
-    }
-
-    fn with<R>(&self, look: impl FnOnce(&Envelope<'_>) -> R) -> R {
-        let from = match self.from.as_str() {
-            "" => ReversePath::Null,
-            from => ReversePath::Mailbox(mailbox(from)),
-        };
-        let recipients: Vec<_> = self
-            .to
-            .iter()
-            .map(|to| match to.as_str() {
-                "postmaster" => Recipient::new(ForwardPath::Postmaster("postmaster")),
-                to => Recipient::new(ForwardPath::Mailbox(mailbox(to))),
-            })
-            .collect();
-        let mut envelope = Envelope::new(from, &recipients);
-        envelope.mail.size = self.size;
-        envelope.mail.body = self.eight_bit.then_some(BodyKind::EightBitMime);
-        envelope.mail.smtputf8 = self.utf8;
-        envelope.leading_dots = !self.plain;
-        look(&envelope)
-    }
-}
-
-fn mailbox(text: &str) -> Mailbox<'_> {
-    Mailbox::parse(text.as_bytes(), Charset::Utf8).expect("a mailbox")
-}
-
 /// A session and everything around it.
 struct Run<'c> {
     session: Session<'c>,
     now: Instant,
     message: Option<Message>,
-    /// `Next::Body` has been told for this message.
+    /// `Next::Body`, or `Next::Chunk`, has been told for this message, or this chunk.
     body_told: bool,
     /// An event has said that the connection has ended.
     ended: bool,
@@ -133,8 +85,14 @@ pub(crate) fn run(text: &str, mut cuts: Cuts) {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect();
     let config = config(&lines);
+    let is_encrypted = lines.contains(&"tls");
+    let now = Instant::from_micros(0);
     let mut run = Run {
-        session: Session::new(&config, Instant::from_micros(0)),
+        session: if is_encrypted {
+            Session::over_tls(&config, now)
+        } else {
+            Session::new(&config, now)
+        },
         now: Instant::from_micros(0),
         message: None,
         body_told: false,
@@ -154,8 +112,8 @@ pub(crate) fn run(text: &str, mut cuts: Cuts) {
             run.nothing_left(&at());
         }
         match sign {
-            "config" => {}
-            "peer" => run.peer(rest, &config.hostname, &mut cuts),
+            "config" | "tls" => {}
+            "peer" => run.peer(rest, &config, &mut cuts),
             "S" => pending.extend(unescape(rest).into_iter().chain(*b"\r\n")),
             "S+" => pending.extend(unescape(rest)),
             "C" => run.expect_sent(&[unescape(rest).as_slice(), b"\r\n"].concat(), &at()),
@@ -186,6 +144,8 @@ fn config(lines: &[&str]) -> Config {
         match word.split_once('=').unwrap() {
             ("pipelining", value) => config.pipelining = value == "yes",
             ("chunking", value) => config.chunking = value == "yes",
+            ("own_chunks", value) => config.own_chunks = value == "yes",
+            ("lmtp", value) => config.lmtp = value == "yes",
             ("at_once_max", value) => config.at_once_max = value.parse().unwrap(),
             ("at_once_proven_max", value) => config.at_once_proven_max = value.parse().unwrap(),
             ("hostname", value) => config.hostname = value.into(),
@@ -219,9 +179,9 @@ impl Run<'_> {
                     assert!(next == again || next == Next::Body);
                     next
                 });
-                if next == Next::Body && !self.body_told {
+                if next != Next::Wait && !self.body_told {
                     self.body_told = true;
-                    self.events.push_back("Body".into());
+                    self.events.push_back(format!("{next:?}"));
                 }
             }
             let mut input = self.unread.as_slice();
@@ -254,9 +214,11 @@ impl Run<'_> {
         self.sent.extend(out);
     }
 
-    fn peer(&mut self, extensions: &str, hostname: &str, cuts: &mut Cuts) {
+    fn peer(&mut self, extensions: &str, config: &Config, cuts: &mut Cuts) {
         self.feed(b"220 mx.example\r\n", cuts);
-        self.expect_sent(format!("EHLO {hostname}\r\n").as_bytes(), "at EHLO");
+        let verb = if config.lmtp { "LHLO" } else { "EHLO" };
+        let hello = format!("{verb} {}\r\n", config.hostname);
+        self.expect_sent(hello.as_bytes(), "at EHLO");
         let mut lines = vec!["mx.example"];
         lines.extend(
             extensions
@@ -293,10 +255,36 @@ impl Run<'_> {
             "no-quit" => assert!(!self.session.quit(&mut out), "QUIT was sent"),
             "tls" => self.session.start_tls(&mut out),
             "established" => self.session.tls_established(&mut out),
+            "chunk" => {
+                let (len, last) = rest.split_once(' ').unwrap_or((rest, ""));
+                self.body_told = false;
+                self.session
+                    .chunk(len.parse().unwrap(), last == "last", &mut out);
+            }
+            "auth" | "auth-long" => {
+                let (mechanism, initial) = rest.split_once(' ').unzip();
+                let mechanism = Mechanism::of(mechanism.unwrap_or(rest).as_bytes()).unwrap();
+                let initial = initial.map(|text| unescape(text.trim_end_matches('\\')));
+                let fits = self.session.auth(mechanism, initial.as_deref(), &mut out);
+                assert_eq!(fits, verb == "auth", "does the response fit?");
+            }
+            "respond" => {
+                let response = unescape(rest.trim_end_matches('\\'));
+                self.session.respond(&response, &mut out);
+            }
+            "cancel" => self.session.cancel_auth(&mut out),
+            "ask" => self.ask(rest, &mut out),
             _ => panic!("no such act: {act}"),
         }
         self.sent.extend(out);
         self.turn();
+    }
+
+    fn ask(&mut self, line: &str, out: &mut Vec<u8>) {
+        let unknown = (Verb::Unknown, line.as_bytes());
+        let (verb, argument) = parse::verb(line.as_bytes()).unwrap_or(unknown);
+        let other = parse::other(verb, argument).expect("a command");
+        self.session.ask(&other, out);
     }
 
     fn time(&mut self, what: &str, at: &str) {
@@ -331,8 +319,17 @@ impl Run<'_> {
                     .collect();
                 assert_eq!(seen.join(" "), fates, "{at}");
             }
-            ("begin", answer) => assert_eq!(self.session.can_begin(), answer == "yes", "{at}"),
-            _ => panic!("no such look: {what}"),
+            (what, answer) => {
+                let seen = match what {
+                    "begin" => self.session.can_begin(),
+                    "ask" => self.session.can_ask(),
+                    "used-up" => self.session.is_used_up(),
+                    "encrypted" => self.session.is_encrypted(),
+                    "authenticated" => self.session.is_authenticated(),
+                    _ => panic!("no such look: {what}"),
+                };
+                assert_eq!(seen, answer == "yes", "{at}");
+            }
         }
     }
 
@@ -357,77 +354,4 @@ impl Run<'_> {
         );
         assert_eq!(self.events, [""; 0], "happened, but not expected {at}");
     }
-}
-
-fn show(event: &Event<'_>) -> String {
-    match event {
-        Event::Ready(extensions) => format!("Ready{}", show_extensions(*extensions)),
-        Event::TlsRefused(answer) => format!("TlsRefused {}", show_answer(answer)),
-        Event::Mail(answer) => format!("Mail {}", show_answer(answer)),
-        Event::Recipient(n, answer) => format!("Recipient {n} {}", show_answer(answer)),
-        Event::Sent(answer) => format!("Sent {}", show_answer(answer)),
-        Event::Refused(answer) => format!("Refused {}", show_answer(answer)),
-        Event::Close(answer) => format!("Close {}", show_answer(answer)),
-        Event::Unsendable(reason) => format!("Unsendable {reason:?} {}", reason.status()),
-        Event::Broken(violation, bytes) => format!("Broken {violation:?} {}", bytes.escape_ascii())
-            .trim_end()
-            .into(),
-        other => format!("{other:?}"),
-    }
-}
-
-fn show_answer(answer: &Answer<'_>) -> String {
-    let mut text = Vec::new();
-    answer.append_text(&mut text);
-    let status = answer
-        .status
-        .map(|status| format!("{status} "))
-        .unwrap_or_default();
-    format!("{} {status}{}", answer.code, text.escape_ascii())
-        .trim_end()
-        .into()
-}
-
-fn show_extensions(extensions: Extensions) -> String {
-    let mut names = String::new();
-    for extension in Extension::ALL {
-        if extensions.has(extension) {
-            names += " ";
-            names += extension.keyword();
-        }
-    }
-    if let Some(size_max) = extensions.size_max() {
-        names += &format!(" size_max={size_max}");
-    }
-    names
-}
-
-/// `\r`, `\n`, `\t`, `\\` and `\xNN`; and `\*N*text*` for N times a text.
-fn unescape(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = text;
-    while let Some(place) = rest.find('\\') {
-        out.extend_from_slice(&rest.as_bytes()[..place]);
-        let mut used = place + 2;
-        match &rest[place + 1..place + 2] {
-            "r" => out.push(b'\r'),
-            "n" => out.push(b'\n'),
-            "t" => out.push(b'\t'),
-            "\\" => out.push(b'\\'),
-            "x" => {
-                out.push(u8::from_str_radix(&rest[place + 2..place + 4], 16).unwrap());
-                used += 2;
-            }
-            "*" => {
-                let mut parts = rest[place + 2..].splitn(3, '*');
-                let (count, what) = (parts.next().unwrap(), parts.next().unwrap());
-                out.extend(unescape(what).repeat(count.parse().unwrap()));
-                used += count.len() + what.len() + 2;
-            }
-            other => panic!("no such escape: {other}"),
-        }
-        rest = &rest[used..];
-    }
-    out.extend_from_slice(rest.as_bytes());
-    out
 }

@@ -167,11 +167,14 @@ impl<'c> Session<'c> {
     }
 
     /// May `ask`, `auth` or `start_tls` be called? Between transactions, when nothing is unanswered that
-    /// must be answered first.
+    /// must be answered first. Where a transaction has failed, the peer still has it open: then `reset` comes
+    /// first, and its answer.
+    //= RFC 4954 section 4: AUTH is not permitted in a transaction
     #[must_use]
     pub fn can_ask(&self) -> bool {
-        matches!(self.phase, Phase::Ready)
-            && matches!(self.stage, Stage::None)
+        self.phase == Phase::Ready
+            && self.stage == Stage::None
+            && !self.stale
             && self.may_send(COMMAND_LINE_LEN_MAX)
     }
 

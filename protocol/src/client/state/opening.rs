@@ -1,7 +1,7 @@
 //! What comes before transactions and between them: EHLO, STARTTLS, AUTH, XCLIENT, and questions.
 
 use super::Session;
-use crate::client::stage::{Phase, Stage};
+use crate::client::stage::Phase;
 use crate::client::window::Kind;
 use crate::client::{Answer, Event, Other, Violation};
 use crate::command::write::{self, QUIT, START_TLS};
@@ -17,10 +17,10 @@ impl Session<'_> {
     /// Appends STARTTLS, right after [`Event::Ready`].
     ///
     /// # Panics
-    /// In a transaction, while an answer is outstanding, or if there is TLS already.
+    /// If `can_ask` says no, while an answer is outstanding, or if there is TLS already.
     pub fn start_tls(&mut self, out: &mut Vec<u8>) {
         assert!(
-            self.phase == Phase::Ready && self.stage == Stage::None && self.window.is_empty(),
+            self.can_ask() && self.window.is_empty(),
             "STARTTLS in the middle of something"
         );
         //= RFC 3207 section 4.2: no TLS inside TLS
@@ -131,10 +131,7 @@ impl Session<'_> {
             _ => Kind::Other,
         };
         let from = out.len();
-        match other {
-            Other::Noop => out.extend_from_slice(b"NOOP\r\n"),
-            _ => unimplemented!("the other commands cannot be written yet"),
-        }
+        other.write(out);
         self.window.push(kind, out.len() - from);
         //= RFC 2920 section 3.1: VRFY, EXPN, NOOP and what is not known are the last of their group
         if kind != Kind::XForward || !self.pipelines() {

@@ -57,12 +57,13 @@ impl Session<'_> {
         let count = u16::try_from(count).expect("at most 65,535 recipients");
         let given_count =
             u16::try_from(envelope.recipients.len()).expect("at most 65,535 recipients");
-        self.recipients = Recipients {
+        let recipients = Recipients {
             count,
             given_count,
             untold: count < given_count,
         };
         if count == 0 {
+            self.recipients = recipients;
             self.domains_spent = true;
             self.stage = Stage::GivenUp;
             return;
@@ -86,6 +87,7 @@ impl Session<'_> {
         }
         self.mail_count = self.mail_count.saturating_add(1);
         self.domains = domains;
+        self.recipients = recipients;
         self.stage = Stage::Envelope;
         self.way = way;
         self.utf8 = mail.smtputf8;
