@@ -1,8 +1,11 @@
 //! After its set-up a client's session allocates nothing, whatever it sends and reads.
 
 use mailrail_protocol::address::{Charset, ForwardPath, Mailbox, ReversePath};
-use mailrail_protocol::client::{Config, Envelope, Event, Next, Recipient, Session};
+use mailrail_protocol::client::{Config, Envelope, Event, Next, Other, Recipient, Session};
+use mailrail_protocol::command::{Notify, Priority, Return, Submitter};
+use mailrail_protocol::sasl::Mechanism;
 use mailrail_protocol::time::Instant;
+use mailrail_protocol::xtext::Xtext;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -96,6 +99,92 @@ fn none_for_two_messages() {
     });
     assert_eq!(sent, 2);
     assert_eq!(count, 0);
+}
+
+#[test]
+fn none_for_auth_and_a_question() {
+    let config = Config::new("a.example");
+    let now = Instant::from_micros(0);
+    let mut out = Vec::with_capacity(4096);
+    let input = b"220 mx\r\n250-mx\r\n250-AUTH LOGIN PLAIN\r\n250 XCLIENT NAME\r\n\
+        334 VXNlcm5hbWU6\r\n501 5.7.0 cancelled\r\n334 \r\n235 2.7.0 ok\r\n252 2.1.5 perhaps\r\n";
+    let (is_authenticated, count) = allocations(|| {
+        let mut session = Session::over_tls(&config, now);
+        let mut unread = input.as_slice();
+        loop {
+            match session.receive(now, &mut unread, &mut out) {
+                Event::Ready(_) => {
+                    session.auth(Mechanism::Login, None, &mut out);
+                }
+                Event::Challenge(b"") => session.respond(&[b'x'; 400], &mut out),
+                Event::Challenge(_) => session.cancel_auth(&mut out),
+                Event::AuthRefused(_) => {
+                    assert!(!session.auth(Mechanism::Plain, Some(&[b'x'; 400]), &mut out));
+                }
+                Event::Authenticated(_) => session.ask(&Other::Verify("somebody"), &mut out),
+                Event::Other(_) => return session.is_authenticated(),
+                _ => assert!(!unread.is_empty()),
+            }
+        }
+    });
+    assert!(is_authenticated);
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn none_for_lmtp_with_every_parameter() {
+    let mut config = Config::new("a.example");
+    config.lmtp = true;
+    config.own_chunks = true;
+    let now = Instant::from_micros(0);
+    let mailbox = |text: &'static str| Mailbox::parse(text.as_bytes(), Charset::Ascii).unwrap();
+    let to = |text| {
+        let mut to = Recipient::new(ForwardPath::Mailbox(mailbox(text)));
+        to.notify = Some(Notify::FAILURE);
+        to
+    };
+    let recipients = [to("y@b.example"), to("z@B.example"), to("z@c.example")];
+    let from = ReversePath::Mailbox(mailbox("x@a.example"));
+    let mut envelope = Envelope::new(from, &recipients);
+    envelope.mail.return_ = Some(Return::Headers);
+    envelope.mail.envelope_id = Xtext::parse(b"id");
+    envelope.mail.submitter = Some(Submitter::Unknown);
+    envelope.mail.priority = Priority::new(3);
+    let mut out = Vec::with_capacity(4096);
+    let input = b"220 mx\r\n250-mx\r\n250-PIPELINING\r\n250-DSN\r\n250-AUTH PLAIN\r\n\
+        250-MT-PRIORITY\r\n250-LIMITS RCPTDOMAINMAX=1\r\n250 CHUNKING\r\n\
+        250 ok\r\n250 ok\r\n250 ok\r\n250 chunk\r\n250 y\r\n452 z\r\n";
+    let ((delivered, left_over), count) = allocations(|| {
+        let mut session = Session::new(&config, now);
+        let mut unread = input.as_slice();
+        let (mut delivered, mut left_over, mut chunk_count) = (0, 0, 0);
+        loop {
+            if chunk_count < 2 && session.write(&envelope, &mut out) == Next::Chunk {
+                chunk_count += 1;
+                session.chunk(4, chunk_count == 2, &mut out);
+                for piece in session.segments(b".hi\n") {
+                    out.extend_from_slice(piece);
+                }
+            }
+            match session.receive(now, &mut unread, &mut out) {
+                Event::Ready(_) => session.begin(),
+                Event::LeftOver(n) => left_over = n,
+                Event::Delivered(..) => delivered += 1,
+                Event::Over => return (delivered, left_over),
+                Event::NeedInput => assert!(!unread.is_empty() || chunk_count < 2),
+                _ => {}
+            }
+        }
+    });
+    assert_eq!((delivered, left_over), (2, 2));
+    assert_eq!(count, 0);
+    let sent = String::from_utf8_lossy(&out);
+    let mail = "MAIL FROM:<x@a.example> RET=HDRS ENVID=id AUTH=<> MT-PRIORITY=3\r\n";
+    assert!(sent.contains(mail), "{sent}");
+    assert!(
+        sent.ends_with("BDAT 4\r\n.hi\nBDAT 4 LAST\r\n.hi\n"),
+        "{sent}"
+    );
 }
 
 #[test]

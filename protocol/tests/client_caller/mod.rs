@@ -4,8 +4,11 @@
 use crate::client_dice::random;
 use mailrail_protocol::address::{Charset, ForwardPath, Mailbox, ReversePath};
 use mailrail_protocol::client::{
-    BodyKind, Config, Envelope, Event, Fate, Next, Recipient, Session,
+    BodyKind, Config, Envelope, Event, Fate, Next, Other, Recipient, Session,
 };
+use mailrail_protocol::command::{Notify, Return, parse};
+use mailrail_protocol::extension::Extension;
+use mailrail_protocol::sasl::Mechanism;
 use mailrail_protocol::time::Instant;
 
 /// A message that a peer took: its sender, its recipients, its content.
@@ -19,8 +22,13 @@ pub(crate) struct Message {
     size_known: bool,
     eight_bit: bool,
     leading_dots: bool,
+    wishes: bool,
     /// Answers to recipients: taken or not.
     answers: Vec<bool>,
+    /// In LMTP, of those that were taken: delivered or not.
+    delivered: Vec<bool>,
+    /// From here on the recipients were left over.
+    left_over: Option<usize>,
 }
 
 impl Message {
@@ -49,14 +57,17 @@ impl Message {
         let dots = content.starts_with(b".") || content.windows(3).any(|three| three == b"\r\n.");
         Self {
             from: format!("{n}@a.example"),
-            to: (0..1 + random(dice) % 3)
-                .map(|to| format!("{to}@b.example"))
+            to: (0..1 + random(dice) % 4)
+                .map(|to| format!("{to}@{}.example", random(dice) % 3))
                 .collect(),
             size_known: !random(dice).is_multiple_of(4),
             eight_bit: !content.is_ascii(),
             leading_dots: dots || random(dice).is_multiple_of(2),
             content,
+            wishes: random(dice).is_multiple_of(2),
             answers: Vec::new(),
+            delivered: Vec::new(),
+            left_over: None,
         }
     }
 
@@ -65,25 +76,40 @@ impl Message {
         let recipients: Vec<_> = self
             .to
             .iter()
-            .map(|to| Recipient::new(ForwardPath::Mailbox(mailbox(to.as_bytes()))))
+            .map(|to| {
+                let mut to = Recipient::new(ForwardPath::Mailbox(mailbox(to.as_bytes())));
+                to.notify = self.wishes.then_some(Notify::FAILURE.and(Notify::DELAY));
+                to
+            })
             .collect();
         let from = ReversePath::Mailbox(mailbox(self.from.as_bytes()));
         let mut envelope = Envelope::new(from, &recipients);
         envelope.mail.size = self.size_known.then_some(self.content.len() as u64);
         envelope.leading_dots = self.leading_dots;
+        envelope.mail.return_ = self.wishes.then_some(Return::Headers);
         if self.eight_bit {
             envelope.mail.body = Some(BodyKind::EightBitMime);
         }
         session.write(&envelope, out)
     }
 
+    /// What is believed if nothing more comes: nobody has it, or those of LMTP.
+    fn as_delivered(&self) -> Belief {
+        if self.delivered.contains(&true) {
+            Belief::Taken
+        } else {
+            Belief::NotTaken
+        }
+    }
+
     /// What a peer must have that took it and says that this is the content.
     fn as_taken(&self, content: &[u8]) -> Taken {
-        let to = self
-            .to
-            .iter()
-            .zip(&self.answers)
-            .filter(|(_, taken)| **taken);
+        let taken = self.to.iter().zip(&self.answers);
+        let taken = taken.filter(|(_, taken)| **taken).map(|(to, _)| to);
+        // Without LMTP one answer holds for all.
+        let all = [self.delivered.is_empty()];
+        let delivered = self.delivered.iter().chain(all.iter().cycle());
+        let to = taken.zip(delivered).filter(|(_, delivered)| **delivered);
         let mut own = self.content.clone();
         if own != content && !own.ends_with(b"\r\n") {
             own.extend(b"\r\n"); // by DATA the last line must end
@@ -111,10 +137,15 @@ pub(crate) struct Caller<'c> {
     beliefs: Vec<Belief>,
     /// Messages from `beliefs.len()` up to here are open.
     begun: usize,
+    /// Octets of the newest message's content that went in chunks of ours.
+    sent_len: usize,
     unread: Vec<u8>,
     /// On its way to the peer.
     pub(crate) out: Vec<u8>,
     quit: bool,
+    /// AUTH, or a question, waits for its answer.
+    asking: bool,
+    asked_count: usize,
     /// The connection has ended, by QUIT's answer or by a refusal.
     pub(crate) ended: bool,
 }
@@ -129,9 +160,12 @@ impl<'c> Caller<'c> {
             dice,
             beliefs: Vec::new(),
             begun: 0,
+            sent_len: 0,
             unread: Vec::new(),
             out: Vec::new(),
             quit: false,
+            asking: false,
+            asked_count: 0,
             ended: false,
         }
     }
@@ -154,13 +188,38 @@ impl<'c> Caller<'c> {
             match event {
                 Event::NeedInput => return,
                 Event::Answered | Event::SendBody | Event::Ready(_) => {}
+                Event::Challenge(_) if random(&mut self.dice).is_multiple_of(4) => {
+                    self.session.cancel_auth(&mut self.out)
+                }
+                Event::Challenge(_) => {
+                    let response = vec![b'x'; random(&mut self.dice) as usize % 9];
+                    self.session.respond(&response, &mut self.out);
+                }
+                Event::Authenticated(_) | Event::AuthRefused(_) | Event::Other(_) => {
+                    assert!(self.asking, "nothing was asked");
+                    self.asking = false;
+                }
+                Event::LeftOver(n) => {
+                    let message = &mut self.messages[open];
+                    assert!(message.answers.is_empty(), "it comes first");
+                    assert_eq!(message.left_over, None, "it comes once");
+                    assert!(usize::from(n) < message.to.len());
+                    message.left_over = Some(usize::from(n));
+                }
+                Event::Delivered(n, answer) => {
+                    let message = &mut self.messages[open];
+                    assert_eq!(usize::from(n), message.delivered.len());
+                    message.delivered.push(answer.is_positive());
+                }
                 Event::Mail(answer) => {
                     assert!(self.messages[open].answers.is_empty());
                     assert!(answer.code.get() == 250 || !answer.is_positive());
                 }
                 Event::Recipient(n, answer) => {
-                    assert_eq!(usize::from(n), self.messages[open].answers.len());
-                    self.messages[open].answers.push(answer.is_positive());
+                    let message = &mut self.messages[open];
+                    assert_eq!(usize::from(n), message.answers.len());
+                    assert!(message.left_over.is_none_or(|from| usize::from(n) < from));
+                    message.answers.push(answer.is_positive());
                 }
                 Event::Sent(answer) => self.beliefs.push(if answer.is_positive() {
                     Belief::Taken
@@ -168,11 +227,10 @@ impl<'c> Caller<'c> {
                     Belief::NotTaken
                 }),
                 Event::Over => {
-                    assert!(
-                        !self.messages[open].answers.contains(&true),
-                        "an answer was lost"
-                    );
-                    self.beliefs.push(Belief::NotTaken);
+                    let message = &self.messages[open];
+                    let taken = message.answers.iter().filter(|taken| **taken).count();
+                    assert_eq!(taken, message.delivered.len(), "an answer was lost");
+                    self.beliefs.push(message.as_delivered());
                 }
                 Event::Unsendable(_) => self.beliefs.push(Belief::NotTaken),
                 Event::Close(_) => self.ended = true,
@@ -184,20 +242,61 @@ impl<'c> Caller<'c> {
                 "more ends than transactions"
             );
             let nothing_open = self.begun == self.beliefs.len();
-            if self.session.can_begin() && self.begun < self.messages.len() && nothing_open {
+            if !nothing_open || self.asking {
+                continue;
+            }
+            if self.dice(5) == 0 {
+                assert!(self.session.reset(&mut self.out), "nothing is open");
+            }
+            if self.session.can_ask() && self.asked_count < 8 && self.dice(3) == 0 {
+                self.ask();
+            } else if self.session.can_begin() && self.begun < self.messages.len() {
                 self.session.begin();
                 self.begun += 1;
-            } else if self.begun == self.messages.len() && nothing_open && !self.quit {
+                self.sent_len = 0;
+            } else if (self.begun == self.messages.len() || self.session.is_used_up()) && !self.quit
+            {
                 self.quit = self.session.quit(&mut self.out);
             }
         }
     }
 
+    /// AUTH, if it is offered, or any other command.
+    fn ask(&mut self) {
+        self.asked_count += 1;
+        self.asking = true;
+        let offers = self.session.extensions();
+        let may_auth = offers.mechanisms().has(Mechanism::Plain);
+        if may_auth && !self.session.is_authenticated() && self.dice(2) == 0 {
+            let initial = vec![b'x'; self.dice(500) as usize];
+            let initial = (self.dice(3) > 0).then_some(initial.as_slice());
+            let fits = self.session.auth(Mechanism::Plain, initial, &mut self.out);
+            assert_eq!(fits, initial.is_none_or(|initial| initial.len() <= 372));
+            return;
+        }
+        let line = ["XCLIENT NAME=c.example", "XFORWARD NAME=c.example"];
+        let line = match self.dice(4) {
+            0 if offers.has(Extension::XClient) => line[0],
+            1 if offers.has(Extension::XForward) => line[1],
+            2 => "VRFY somebody",
+            _ => return self.session.ask(&Other::Noop, &mut self.out),
+        };
+        let (verb, argument) = parse::verb(line.as_bytes()).expect("a verb");
+        let other = parse::other(verb, argument).expect("a command");
+        self.session.ask(&other, &mut self.out);
+    }
+
     /// All that may be written now, contents included.
     fn write(&mut self) {
-        while let Some(newest) = self.begun.checked_sub(1)
-            && self.messages[newest].write(&mut self.session, &mut self.out) == Next::Body
-        {
+        while let Some(newest) = self.begun.checked_sub(1) {
+            match self.messages[newest].write(&mut self.session, &mut self.out) {
+                Next::Wait => return,
+                Next::Chunk => {
+                    self.chunk(newest);
+                    continue;
+                }
+                Next::Body => {}
+            }
             let content = self.messages[newest].content.clone();
             let mut rest = content.as_slice();
             while !rest.is_empty() {
@@ -208,18 +307,42 @@ impl<'c> Caller<'c> {
                 rest = behind;
             }
             self.session.end_body(&mut self.out);
-            if self.dice(2) == 0 && self.begun < self.messages.len() && self.session.can_begin() {
-                self.session.begin();
-                self.begun += 1;
-            }
+            self.begin_behind();
+        }
+    }
+
+    /// A chunk of a length of ours.
+    fn chunk(&mut self, newest: usize) {
+        let content = &self.messages[newest].content;
+        let rest = content.len() - self.sent_len;
+        let len = random(&mut self.dice) as usize % (rest + 1);
+        let piece = &content[self.sent_len..self.sent_len + len];
+        let last = len == rest && random(&mut self.dice).is_multiple_of(2);
+        self.session.chunk(len as u64, last, &mut self.out);
+        let pieces = self.session.segments(piece);
+        pieces.for_each(|piece| self.out.extend_from_slice(piece));
+        self.sent_len += len;
+        if last {
+            self.begin_behind();
+        }
+    }
+
+    /// The next transaction, behind the content of this one.
+    fn begin_behind(&mut self) {
+        if self.dice(2) == 0 && self.begun < self.messages.len() && self.session.can_begin() {
+            self.session.begin();
+            self.begun += 1;
+            self.sent_len = 0;
         }
     }
 
     /// The connection has ended. Compares what is believed with what the peer took, in its order.
     pub(crate) fn compare(&mut self, taken: &[Taken]) {
         for fate in self.session.fates().into_iter().flatten() {
+            let message = &self.messages[self.beliefs.len()];
             self.beliefs.push(match fate {
-                Fate::Unsent | Fate::Answered => Belief::NotTaken,
+                // In LMTP, apart from those that were told of.
+                Fate::Unsent | Fate::Answered => message.as_delivered(),
                 Fate::InDoubt => Belief::Unknown,
             });
         }
@@ -247,13 +370,18 @@ impl<'c> Caller<'c> {
         );
     }
 
-    /// How many messages the caller is sure of, and how many there are.
+    /// How many messages the caller is sure of, and how many there are, or could be on this connection.
     pub(crate) fn settled(&self) -> (usize, usize) {
+        let all = if self.session.is_used_up() {
+            self.begun
+        } else {
+            self.messages.len()
+        };
         let sure = self
             .beliefs
             .iter()
             .filter(|belief| **belief != Belief::Unknown)
             .count();
-        (sure, self.messages.len())
+        (sure, all)
     }
 }
