@@ -3,7 +3,7 @@
 
 use mailrail_protocol::sasl::client::{Exchange as Client, Fault};
 use mailrail_protocol::sasl::server::{Exchange as Server, Step};
-use mailrail_protocol::sasl::{Decoy, Mechanism, ScramSecret, base64};
+use mailrail_protocol::sasl::{Decoy, Mechanism, RESPONSE_LEN_MAX, ScramSecret, base64};
 
 /// Lines, each a message of the peer: in base64 already if it starts with `!`. The first line is
 /// the first message without AUTH's initial response if it is `-`.
@@ -89,7 +89,9 @@ fn serve(
         assert!(sound || response.is_none() || matches!(next, Step::Failed(_)));
         over = !matches!(next, Step::Challenge(_));
         match next {
-            Step::Challenge(octets) => assert!(number < 4 && octets.len() < 13_000),
+            Step::Challenge(octets) => {
+                assert!(number < 4 && base64::encoded_len(octets.len()) <= RESPONSE_LEN_MAX);
+            }
             // What was understood is written as it came.
             Step::Password {
                 authorization,

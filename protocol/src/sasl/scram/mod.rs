@@ -10,6 +10,10 @@ pub use secret::{Decoy, ScramSecret};
 use super::{base64, gs2};
 use alloc::vec::Vec;
 
+/// Octets in a client's nonce. Nobody has as many; and the server's first message, which repeats it,
+/// then fits in a line.
+const NONCE_LEN_MAX: usize = 1024;
+
 /// What the client says first.
 struct ClientFirst<'m> {
     header: gs2::Header<'m>,
@@ -29,7 +33,8 @@ impl<'m> ClientFirst<'m> {
         let mut attributes = bare.split(',');
         let user = attribute(attributes.next(), "n=")?;
         let nonce = attribute(attributes.next(), "r=")?;
-        (is_nonce(nonce) && attributes.all(is_extension)).then_some(Self {
+        let sound = is_nonce(nonce) && nonce.len() <= NONCE_LEN_MAX;
+        (sound && attributes.all(is_extension)).then_some(Self {
             header,
             bare,
             user,
