@@ -6,6 +6,8 @@
 //! * `message`: messages with an id in them, and seeded chance.
 //! * `names`: a DNS server for made-up domains.
 //! * `peers`: other people's clients: swaks, curl, smtplib, smtp-source.
+//! * `postfix`: a Postfix of the test's own.
+//! * `examples`: the engine's examples as programs.
 //! * `program`: other people's programs: starting them, a small disk, limits.
 //!
 //! Nothing here knows how the server works inside: it speaks SMTP, reads the log of events and
@@ -13,9 +15,11 @@
 //! only purpose is that a broken server fails the test instead of hanging it.
 
 pub mod client;
+pub mod examples;
 pub mod message;
 pub mod names;
 pub mod peers;
+pub mod postfix;
 pub mod program;
 pub mod server;
 pub mod sink;

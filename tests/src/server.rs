@@ -494,7 +494,7 @@ pub fn directory_of_tests() -> PathBuf {
 }
 
 /// `target/<profile>`, where this very program was built.
-fn profile_directory() -> PathBuf {
+pub(crate) fn profile_directory() -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program");
     let deps = program.parent().expect("a directory");
     deps.parent().expect("the profile's directory").to_owned()
