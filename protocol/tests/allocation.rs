@@ -1,7 +1,10 @@
 //! After set-up a server session allocates nothing: not per command, not per recipient, not per
 //! message, however its input is cut. An allocator that counts says so.
 
+use mailrail_protocol::command::{AttributeSet, Other};
+use mailrail_protocol::extension::Extension;
 use mailrail_protocol::reply::Reply;
+use mailrail_protocol::sasl::{Mechanism, Mechanisms};
 use mailrail_protocol::server::{Config, Event, Peer, Session};
 use mailrail_protocol::time::Instant;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -41,6 +44,10 @@ static ALLOCATOR: Counting = Counting;
 #[derive(PartialEq, Eq, Debug, Default)]
 struct Seen {
     messages: u32,
+    /// Recipients of LMTP that were answered.
+    delivered: u32,
+    /// Exchanges of AUTH that ended well.
+    exchanges: u32,
     octets: usize,
     replies: u64,
 }
@@ -71,13 +78,20 @@ fn run(config: &Config, input: &[u8], piece: usize, out: &mut Vec<u8>) -> Seen {
             Event::NeedInput if to == input.len() => return seen,
             Event::NeedInput => to = input.len().min(to + piece),
             Event::Close => return seen,
+            Event::Other(Other::XClient(_), turn) => session.reply(turn, &Reply::GREETING, out),
             Event::Other(other, turn) => session.reply(turn, &other.default_reply(), out),
             Event::Answered(..) | Event::Reset => {}
             Event::StartTls(turn) => session.reply(turn, &Reply::TLS_UNAVAILABLE, out),
-            Event::Auth(_, turn) | Event::Sasl(_, turn) => {
-                session.reply(turn, &Reply::NOT_IMPLEMENTED, out);
+            Event::Auth(_, turn) => session.challenge(turn, b"a challenge of some length", out),
+            Event::Sasl(b"no", turn) => session.reply(turn, &Reply::BAD_CREDENTIALS, out),
+            Event::Sasl(_, turn) => {
+                seen.exchanges += 1;
+                session.reply(turn, &Reply::AUTHENTICATED, out);
             }
-            Event::EndOfDataFor(_, turn) => session.reply(turn, &Reply::QUEUED, out),
+            Event::EndOfDataFor(_, turn) => {
+                seen.delivered += 1;
+                session.reply(turn, &Reply::DELIVERED, out);
+            }
             Event::Handshake => unreachable!("no TLS is offered"),
         }
         if out.len() > out.capacity() / 2 {
@@ -114,20 +128,80 @@ fn dialogue() -> Vec<u8> {
     input
 }
 
-#[test]
-fn nothing_is_allocated_after_set_up() {
-    let config = Config::new("mx.example");
-    let input = dialogue();
+/// Runs `input` whole and in pieces: no allocation, and the same each time.
+fn check(config: &Config, input: &[u8]) -> Seen {
     let mut out = Vec::with_capacity(16 * 1024);
-    let whole = run(&config, &input, usize::MAX / 2, &mut out);
-    assert_eq!(whole.messages, 41);
+    let whole = run(config, input, usize::MAX / 2, &mut out);
     for piece in [1, 2, 7, 100, 4096, 65_536, usize::MAX / 2] {
         out.clear();
         let before = COUNT.get();
-        let seen = run(&config, &input, piece, &mut out);
+        let seen = run(config, input, piece, &mut out);
         assert_eq!(COUNT.get() - before, 0, "in pieces of {piece}");
-        assert_eq!((seen.messages, seen.octets), (whole.messages, whole.octets));
+        let replies = whole.replies;
+        assert_eq!(Seen { replies, ..seen }, whole);
     }
+    whole
+}
+
+#[test]
+fn nothing_is_allocated_after_set_up() {
+    let config = Config::new("mx.example");
+    assert_eq!(check(&config, &dialogue()).messages, 41);
+}
+
+/// What LMTP, and those who authenticate and speak for others, do beside that.
+fn rare_dialogue() -> Vec<u8> {
+    let mut input = Vec::new();
+    for _ in 0..20 {
+        input.extend_from_slice(b"LHLO a.example\r\nAUTH LOGIN\r\nno\r\nAUTH PLAIN\r\n*\r\n");
+        input.extend_from_slice(b"AUTH PLAIN ");
+        input.extend(std::iter::repeat_n(b'A', 12_000));
+        input.extend_from_slice(b"\r\n");
+        input.extend(std::iter::repeat_n(b'A', 12_000));
+        input.extend_from_slice(b"\r\nXFORWARD NAME=a\r\nETRN a.example\r\nHELP\r\nXFROB\r\n");
+        let envelope = [
+            &b"MAIL FROM:<x@a.example> BODY=BINARYMIME RET=FULL ENVID=1 AUTH=<> MT-PRIORITY=3\r\n"
+                [..],
+            &b"RCPT TO:<y@mx.example> NOTIFY=NEVER ORCPT=rfc822;z@a.example\r\n".repeat(10),
+        ]
+        .concat();
+        input.extend_from_slice(&envelope);
+        input.extend_from_slice(b"DATA\r\nBDAT 4\r\n\0\n\rxBDAT 2 LAST\r\nab");
+        input.extend_from_slice(&envelope);
+        // Too large: refused for each recipient.
+        input.extend_from_slice(b"BDAT 2000 LAST\r\n");
+        input.extend(std::iter::repeat_n(b'x', 2000));
+        input.extend_from_slice(b"MAIL FROM:<x@a.example>\r\nRCPT TO:<y@mx.example>\r\n");
+        input.extend_from_slice(b"DATA\r\n..\r\n.\r\nXCLIENT NAME=a\r\n");
+    }
+    input.extend_from_slice(b"QUIT\r\n");
+    input
+}
+
+#[test]
+fn nothing_is_allocated_for_what_is_rare() {
+    let mut config = Config::new("mx.example");
+    let mechanisms = Mechanisms::NONE
+        .with(Mechanism::Plain)
+        .with(Mechanism::Login);
+    config.lmtp = true;
+    config.private_commands = true;
+    config.mechanisms_in_clear = mechanisms;
+    config.extensions = [
+        Extension::BinaryMime,
+        Extension::Dsn,
+        Extension::Etrn,
+        Extension::Help,
+        Extension::MtPriority,
+    ]
+    .into_iter()
+    .fold(config.extensions, |set, each| set.with(each))
+    .with_size_max(1000)
+    .with_mechanisms(mechanisms)
+    .with_x_client(AttributeSet::X_CLIENT)
+    .with_x_forward(AttributeSet::X_FORWARD);
+    let seen = check(&config, &rare_dialogue());
+    assert_eq!((seen.delivered, seen.exchanges), (20 * 11, 20));
 }
 
 #[test]
