@@ -3,6 +3,9 @@
 
 use crate::ascii::{self, ATEXT};
 use crate::xtext::Xtext;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
 
 /// RET: how much of the message a report of failure brings back.
 //= RFC 3461 section 4.3: RET=FULL or RET=HDRS
@@ -100,5 +103,135 @@ impl<'i> OriginalRecipient<'i> {
     #[must_use]
     pub const fn is_utf8(&self) -> bool {
         self.address_type.eq_ignore_ascii_case("utf-8")
+    }
+
+    /// Writes an address into `text`, of which the result is a view: as `rfc822` where it is ASCII,
+    /// and as `utf-8` otherwise. `utf8` says whether the server offers SMTPUTF8; another one gets ASCII
+    /// alone. `None` for control characters, which no report may hold.
+    #[must_use]
+    pub fn encode(address: &str, utf8: bool, text: &'i mut String) -> Option<Self> {
+        text.clear();
+        if address.is_ascii() {
+            Xtext::encode_str(address.as_bytes(), text);
+            return Self::new("rfc822", Xtext::parse(text.as_bytes())?);
+        }
+        for c in address.chars() {
+            //= RFC 6533 section 3: what xtext would encode, and the backslash, is written as \x{HEXPOINT}
+            let stands = match c {
+                '\\' | '+' | '=' => false,
+                c if c.is_control() => return None,
+                c => c.is_ascii_graphic() || (utf8 && !c.is_ascii()),
+            };
+            if stands {
+                text.push(c);
+            } else {
+                // Writing into a text cannot fail.
+                let _ = write!(text, "\\x{{{:02X}}}", u32::from(c));
+            }
+        }
+        Self::new("utf-8", Xtext::parse_utf8(text.as_bytes())?)
+    }
+
+    /// Appends the address as it was before it was encoded. Whatever stands for a control character, or
+    /// for nothing, is left as it was written.
+    pub fn decode(&self, out: &mut String) {
+        let octets: Vec<u8> = self.address.octets().collect();
+        let text = core::str::from_utf8(&octets).unwrap_or(self.address.as_str());
+        if !self.is_utf8() {
+            out.push_str(text);
+            return;
+        }
+        let mut rest = text;
+        while let Some(at) = rest.find("\\x{") {
+            let (plain, escape) = rest.split_at_checked(at).unwrap_or((rest, ""));
+            out.push_str(plain);
+            rest = match hex_point(escape) {
+                Some((c, behind)) => {
+                    out.push(c);
+                    behind
+                }
+                None => {
+                    out.push('\\');
+                    escape.get(1..).unwrap_or_default()
+                }
+            };
+        }
+        out.push_str(rest);
+    }
+}
+
+/// The character that `\x{HEXPOINT}` at the front of `text` stands for, and what is behind it.
+//= RFC 6533 section 3: HEXPOINT is two to six hexadecimal digits, in capitals
+fn hex_point(text: &str) -> Option<(char, &str)> {
+    let (digits, behind) = text.strip_prefix("\\x{")?.split_once('}')?;
+    let is_hex = |octet: u8| matches!(octet, b'0'..=b'9' | b'A'..=b'F');
+    if !(2..=6).contains(&digits.len()) || !digits.bytes().all(is_hex) {
+        return None;
+    }
+    let c = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+    (!c.is_control()).then_some((c, behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn addresses_are_encoded_for_their_server() {
+        for (address, utf8, kind, expected) in [
+            ("x@a.example", true, "rfc822", "x@a.example"),
+            ("x+y=z@a", false, "rfc822", "x+2By+3Dz@a"),
+            ("\"x y\"@a", false, "rfc822", "\"x+20y\"@a"),
+            ("ü@a", true, "utf-8", "ü@a"),
+            ("ü@a", false, "utf-8", "\\x{FC}@a"),
+            ("ü+€@a", false, "utf-8", "\\x{FC}\\x{2B}\\x{20AC}@a"),
+            (
+                "\"ü \\\\\"@a",
+                true,
+                "utf-8",
+                "\"ü\\x{20}\\x{5C}\\x{5C}\"@a",
+            ),
+        ] {
+            let mut text = String::new();
+            let found = OriginalRecipient::encode(address, utf8, &mut text).unwrap();
+            assert_eq!(found.address_type(), kind, "{address}");
+            assert_eq!(found.address().as_str(), expected, "{address}");
+        }
+        assert!(OriginalRecipient::encode("a\n@b", true, &mut String::new()).is_none());
+        assert!(OriginalRecipient::encode("ü\n@b", true, &mut String::new()).is_none());
+    }
+
+    #[test]
+    fn what_stands_for_nothing_is_left() {
+        for (written, expected) in [
+            ("\\x{FC}@a", "ü@a"),
+            ("\\x{0A}@a", "\\x{0A}@a"),
+            ("\\x{D800}", "\\x{D800}"),
+            ("\\x{fc}", "\\x{fc}"),
+            ("\\x{C}", "\\x{C}"),
+            ("\\x{1000000}", "\\x{1000000}"),
+            ("\\x{", "\\x{"),
+            ("\\x{\\x{41}", "\\x{A"),
+            ("+C3+BC", "ü"),
+            ("+FF", "+FF"),
+        ] {
+            let address = Xtext::parse(written.as_bytes()).unwrap();
+            let original = OriginalRecipient::new("utf-8", address).unwrap();
+            let mut decoded = String::new();
+            original.decode(&mut decoded);
+            assert_eq!(decoded, expected, "{written}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn there_and_back(address in "[^\\p{Cc}]{0,20}|[a-zü+=\\\\{}x@ ]{0,20}", utf8: bool) {
+            let (mut text, mut decoded) = (String::new(), String::new());
+            let original = OriginalRecipient::encode(&address, utf8, &mut text).unwrap();
+            prop_assert!(utf8 || original.address().as_str().is_ascii());
+            original.decode(&mut decoded);
+            prop_assert_eq!(decoded, address);
+        }
     }
 }
