@@ -43,20 +43,26 @@ impl Places {
         Self::matching(block, |other| other == octet)
     }
 
-    /// Where octets stand of which this is true.
+    /// Where octets stand of which this is true. Written with plain numbers and without iterators, of
+    /// which a build that does not optimize across units would leave the calls, and no vector.
     #[inline(always)]
     pub(super) fn matching(block: &Block, wanted: impl Fn(u8) -> bool) -> Self {
         let (rows, _) = block.as_chunks::<16>();
         let [a, b, c, d] = rows else {
             return Self::NONE;
         };
-        let bit = |octet: &u8, bit| u8::from(wanted(*octet)).wrapping_neg() & bit;
+        let bit = |row: &[u8; 16], column: usize, bit: u8| match row.get(column) {
+            Some(&octet) => u8::from(wanted(octet)).wrapping_neg() & bit,
+            None => 0,
+        };
         let mut columns = [0; 16];
-        let octets = a.iter().zip(b).zip(c.iter().zip(d)).zip(&BITS);
-        for (column, (((a, b), (c, d)), &[of_a, of_b, of_c, of_d])) in
-            columns.iter_mut().zip(octets)
+        let mut column = 0;
+        while let (Some(slot), Some(&[of_a, of_b, of_c, of_d])) =
+            (columns.get_mut(column), BITS.get(column))
         {
-            *column = bit(a, of_a) | bit(b, of_b) | bit(c, of_c) | bit(d, of_d);
+            let upper = bit(a, column, of_a) | bit(b, column, of_b);
+            *slot = upper | bit(c, column, of_c) | bit(d, column, of_d);
+            column += 1;
         }
         let columns = u128::from_le_bytes(columns);
         Self((columns as u64) | (columns >> 64) as u64)
