@@ -51,6 +51,14 @@ pub(crate) fn compare(giver: &Giver<'_>, taker: &Taker<'_>, letters: &[Letter], 
         .iter()
         .map(|letter| vec![false; letter.to.len()])
         .collect();
+    // The session answers some by itself.
+    let mut questions = giver.questions.iter();
+    for heard in &taker.questions {
+        assert!(
+            questions.any(|asked| asked == heard),
+            "a question that nobody asked"
+        );
+    }
     let mut before = 0;
     for entry in &taker.entries {
         let Some(number) = number(entry) else {
@@ -68,7 +76,7 @@ pub(crate) fn compare(giver: &Giver<'_>, taker: &Taker<'_>, letters: &[Letter], 
     }
     for (number, account) in giver.accounts.iter().enumerate() {
         let letter = &letters[number];
-        let reasons = letter.unsendable(&account.offered, config);
+        let reasons = letter.unsendable(&account.peer, config);
         match account.ending {
             Some(Ending::Unsendable(reason)) => assert!(reasons.contains(&reason)),
             Some(Ending::Fate(Fate::Unsent)) => {}
@@ -91,11 +99,11 @@ pub(crate) fn compare(giver: &Giver<'_>, taker: &Taker<'_>, letters: &[Letter], 
 /// One transaction as the two sides saw it.
 fn check(entry: &Entry, letter: &Letter, account: &Account) {
     let text = String::from_utf8_lossy;
-    assert_eq!(text(&entry.mail), text(&letter.mail_line(&account.offered)));
+    assert_eq!(text(&entry.mail), text(&letter.mail_line(&account.peer)));
     assert_ne!(account.sender, Some(false), "the sender was taken");
     for (line, yes) in &entry.recipients {
         let place = place(line);
-        let expected = letter.recipient_line(place, &account.offered);
+        let expected = letter.recipient_line(place, &account.peer);
         assert_eq!(text(line), text(&expected));
         assert!(account.left_over.is_none_or(|from| place < from));
         if let Some(answer) = account.answers.get(place) {

@@ -1,10 +1,12 @@
 //! A caller of `client::Session` as it is meant to be: it sends its letters one after the other,
 //! pipelines where it may, and notes what each event said. No peer lives here.
 
-use super::letter::Letter;
+use super::letter::{Letter, Peer};
+use super::login::Login;
 use super::tape::Tape;
-use mailrail_protocol::client::{Answer, Event, Fate, Next, Session, Unsendable, Violation};
-use mailrail_protocol::extension::Extensions;
+use mailrail_protocol::client::{Answer, Event, Fate, Next, Other, Session, Unsendable, Violation};
+use mailrail_protocol::command::{Attribute, Attributes, Etrn, Value};
+use mailrail_protocol::extension::Extension;
 use mailrail_protocol::time::Instant;
 
 /// The most that `write` appends in one call: what the window holds, and the dot or QUIT behind it.
@@ -24,7 +26,7 @@ pub(crate) enum Ending {
 /// What the events have said of one letter.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
-    pub(crate) offered: Extensions,
+    pub(crate) peer: Peer,
     pub(crate) sender: Option<bool>,
     /// For each recipient in turn whether it was taken.
     pub(crate) answers: Vec<bool>,
@@ -43,12 +45,18 @@ pub(crate) struct Giver<'c> {
     pub(crate) accounts: Vec<Account>,
     /// How many have ended: the next event is about the one behind them.
     over: usize,
-    /// The content of the newest is due, and how far it was sent.
-    sending: Option<usize>,
+    /// The content of the newest is due.
+    sending: bool,
+    /// How much of it was sent.
+    sent: usize,
     unread: Vec<u8>,
     pub(crate) out: Vec<u8>,
     quit: bool,
     tls_asked: bool,
+    login: Option<Login>,
+    /// Commands outside of transactions, as they were written.
+    pub(crate) questions: Vec<Vec<u8>>,
+    pub(crate) answered: usize,
     /// Waits for the handshake.
     pub(crate) shakes_hands: bool,
     /// The connection is over, for this side.
@@ -63,11 +71,15 @@ impl<'c> Giver<'c> {
             letters,
             accounts: Vec::new(),
             over: 0,
-            sending: None,
+            sending: false,
+            sent: 0,
             unread: Vec::new(),
             out: Vec::new(),
             quit: false,
             tls_asked: false,
+            login: None,
+            questions: Vec::new(),
+            answered: 0,
             shakes_hands: false,
             ended: false,
             violation: None,
@@ -83,9 +95,9 @@ impl<'c> Giver<'c> {
         if self.ended || self.shakes_hands {
             return false;
         }
-        let before = (self.out.len(), self.sending);
+        let before = (self.out.len(), self.sending, self.sent);
         self.write(tape);
-        let wrote = (self.out.len(), self.sending) != before;
+        let wrote = (self.out.len(), self.sending, self.sent) != before;
         self.receive(now, tape) || wrote
     }
 
@@ -93,7 +105,7 @@ impl<'c> Giver<'c> {
         let Some(newest) = self.accounts.len().checked_sub(1) else {
             return;
         };
-        if self.sending.is_none() && newest >= self.over {
+        if !self.sending && newest >= self.over {
             let before = self.out.len();
             let letter = &self.letters[newest];
             let (session, out) = (&mut self.session, &mut self.out);
@@ -106,21 +118,37 @@ impl<'c> Giver<'c> {
                         .with_envelope(|envelope| self.session.write(envelope, &mut self.out));
                     assert_eq!((again, self.out.len()), (next, len), "twice is once");
                 }
-                Next::Body => self.sending = Some(0),
-                Next::Chunk => panic!("the size of this content was known"),
+                Next::Body => self.sending = true,
+                Next::Chunk => self.send_chunk(newest, tape),
             }
         }
-        if let Some(sent) = self.sending {
-            self.send(newest, sent, tape);
+        if self.sending {
+            self.send(newest, tape);
         }
     }
 
+    /// One chunk of this side's own choice.
+    fn send_chunk(&mut self, newest: usize, tape: &mut Tape<'_>) {
+        let rest = &self.letters[newest].content[self.sent..];
+        let len = if tape.rarely() {
+            0
+        } else {
+            tape.len(rest.len()).min(rest.len())
+        };
+        let last = len == rest.len() && tape.choice(4) != 3;
+        self.session.chunk(len as u64, last, &mut self.out);
+        for piece in self.session.segments(&rest[..len]) {
+            self.out.extend_from_slice(piece);
+        }
+        self.sent += len;
+    }
+
     /// One piece of the content, or its end.
-    fn send(&mut self, newest: usize, sent: usize, tape: &mut Tape<'_>) {
-        let rest = &self.letters[newest].content[sent..];
+    fn send(&mut self, newest: usize, tape: &mut Tape<'_>) {
+        let rest = &self.letters[newest].content[self.sent..];
         if rest.is_empty() {
             self.session.end_body(&mut self.out);
-            self.sending = None;
+            self.sending = false;
             return;
         }
         let len = tape.len(rest.len());
@@ -130,7 +158,7 @@ impl<'c> Giver<'c> {
             self.out.extend_from_slice(piece);
         }
         assert!(self.out.len() - before >= len);
-        self.sending = Some(sent + len);
+        self.sent += len;
     }
 
     fn receive(&mut self, now: Instant, tape: &mut Tape<'_>) -> bool {
@@ -144,9 +172,9 @@ impl<'c> Giver<'c> {
                 "a wait has an end"
             );
         }
-        self.note(event);
+        self.note(event, tape);
         self.unread = input.to_vec();
-        if self.ended || self.shakes_hands || self.sending.is_some() {
+        if self.ended || self.shakes_hands || self.sending {
             return !waits;
         }
         self.go_on(tape) || !waits
@@ -154,16 +182,32 @@ impl<'c> Giver<'c> {
 
     /// Nothing is asked of the peer.
     fn may_rest(&self) -> bool {
-        self.sending.is_some() || self.over == self.accounts.len()
+        self.sending || self.over == self.accounts.len()
     }
 
     fn account(&mut self) -> &mut Account {
         &mut self.accounts[self.over]
     }
 
-    fn note(&mut self, event: Event<'_>) {
+    fn note(&mut self, event: Event<'_>, tape: &mut Tape<'_>) {
         match event {
             Event::NeedInput | Event::Answered | Event::SendBody | Event::TlsRefused(_) => {}
+            Event::Challenge(challenge) => {
+                let login = self.login.as_mut().expect("AUTH is under way");
+                match login.respond(challenge, tape) {
+                    Some(response) => self.session.respond(response, &mut self.out),
+                    None => self.session.cancel_auth(&mut self.out),
+                }
+            }
+            Event::Authenticated(_) => {
+                let login = self.login.take().expect("AUTH is under way");
+                assert!(login.is_right(), "the wrong password was taken");
+            }
+            Event::AuthRefused(_) => self.login = None,
+            Event::Other(_) => {
+                self.answered += 1;
+                assert!(self.answered <= self.questions.len(), "nothing was asked");
+            }
             Event::Ready(offered) => assert_eq!(offered, self.session.extensions()),
             Event::Handshake => self.shakes_hands = true,
             Event::Mail(answer) => {
@@ -214,7 +258,7 @@ impl<'c> Giver<'c> {
         account.ending = Some(ending);
         self.over += 1;
         if self.over == self.accounts.len() {
-            self.sending = None;
+            self.sending = false;
         }
     }
 
@@ -226,37 +270,74 @@ impl<'c> Giver<'c> {
             newest.given_up |= self.session.reset(&mut self.out);
             return true;
         }
-        let all_begun = self.accounts.len() == self.letters.len();
+        if !open && self.session.can_ask() && self.ask(tape) {
+            return true;
+        }
+        let nothing_more = self.accounts.len() == self.letters.len() || self.session.is_used_up();
+        if nothing_more {
+            return (!open || tape.choice(2) == 1) && self.leave();
+        }
         if !self.session.can_begin() || (open && tape.choice(3) == 2) {
-            return all_begun && !open && self.leave();
-        }
-        if !open && !self.tls_asked && self.start_tls(tape) {
-            return true;
-        }
-        if !all_begun {
-            self.session.begin();
-            self.accounts.push(Account {
-                offered: self.session.extensions(),
-                ..Account::default()
-            });
-            return true;
-        }
-        if open && tape.choice(2) == 0 {
             return false;
         }
-        self.leave()
+        self.session.begin();
+        self.sent = 0;
+        self.accounts.push(Account {
+            peer: Peer {
+                offered: self.session.extensions(),
+                encrypted: self.session.is_encrypted(),
+            },
+            ..Account::default()
+        });
+        true
     }
 
-    fn start_tls(&mut self, tape: &mut Tape<'_>) -> bool {
-        use mailrail_protocol::extension::Extension::StartTls;
-        self.tls_asked = true;
-        // RSET may be on its way: its answer is awaited first.
-        let quiet = self.session.deadline().is_none() && self.accounts.is_empty();
-        let wanted = quiet && self.session.extensions().has(StartTls) && tape.choice(2) == 1;
-        if wanted {
-            self.session.start_tls(&mut self.out);
+    /// True if something was asked that belongs to no transaction.
+    fn ask(&mut self, tape: &mut Tape<'_>) -> bool {
+        let offered = self.session.extensions();
+        let quiet = self.session.deadline().is_none();
+        if quiet && !self.tls_asked && offered.has(Extension::StartTls) {
+            self.tls_asked = true;
+            if !self.session.is_encrypted() && tape.choice(2) == 1 {
+                self.session.start_tls(&mut self.out);
+                return true;
+            }
         }
-        wanted
+        if !self.session.is_authenticated()
+            && tape.choice(4) == 3
+            && let Some(login) = Login::new(offered.mechanisms(), tape)
+        {
+            let initial = login.initial();
+            self.session.auth(login.mechanism(), initial, &mut self.out);
+            self.login = Some(login);
+            return true;
+        }
+        tape.rarely() && self.question(tape)
+    }
+
+    fn question(&mut self, tape: &mut Tape<'_>) -> bool {
+        let offered = self.session.extensions();
+        let mut text = String::new();
+        let name = (Attribute::Name, Value::Known(&b"a name"[..]));
+        let address = (Attribute::Address, Value::Unavailable);
+        let question = match tape.choice(8) {
+            0 => Other::Noop,
+            1 => Other::Verify("user"),
+            2 => Other::Expand("list"),
+            3 => Other::Help(["", "MAIL"][tape.choice(2)]),
+            4 if offered.has(Extension::Etrn) => Other::Etrn(Etrn::Subdomains("a.example")),
+            5 if offered.has(Extension::XClient) => {
+                Other::XClient(Attributes::encode([name, address], &mut text).expect("two pairs"))
+            }
+            6 if offered.has(Extension::XForward) => {
+                Other::XForward(Attributes::encode([name], &mut text).expect("a pair"))
+            }
+            _ => Other::Private("XPRIVATE command"),
+        };
+        let before = self.out.len();
+        self.session.ask(&question, &mut self.out);
+        self.questions.push(self.out[before..].to_vec());
+        true
     }
 
     /// True if QUIT was sent just now.

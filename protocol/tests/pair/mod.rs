@@ -5,13 +5,16 @@
 mod compare;
 mod giver;
 mod letter;
+mod login;
 mod taker;
 mod tape;
 
 use giver::{Ending, Giver};
 use letter::Letter;
 use mailrail_protocol::client::{self, Violation};
-use mailrail_protocol::extension::{Extension, Extensions};
+use mailrail_protocol::command::{AttributeSet, Strictness};
+use mailrail_protocol::extension::{Extension, Extensions, FutureRelease, Limits};
+use mailrail_protocol::sasl::Mechanisms;
 use mailrail_protocol::server::{self, Peer, Tls, Verdict};
 use mailrail_protocol::time::Instant;
 use taker::Taker;
@@ -35,21 +38,24 @@ enum Trouble {
 /// One dialogue, from the greeting to the end.
 pub(crate) fn run(octets: &[u8]) {
     let tape = &mut Tape(octets);
-    let lmtp = false;
+    let lmtp = tape.choice(4) == 3;
     let (here, there) = (client_config(tape, lmtp), server_config(tape, lmtp));
-    let peer = if tape.choice(4) == 3 {
-        Peer::TLS
-    } else {
-        Peer::PLAIN
-    };
+    let mut tls = Tls::PLAIN;
+    tls.client_certificate = tape.choice(2) == 1;
+    let peer = [Peer::PLAIN, Peer::PLAIN, Peer::behind(tls)][tape.choice(3)];
     let refuses = tape.choice(2) == 1;
     let letters: Vec<_> = (0..1 + tape.choice(5))
         .map(|number| Letter::new(number, tape))
         .collect();
     let now = Instant::from_micros(0);
+    let session = match peer.tls {
+        Some(_) => client::Session::over_tls,
+        None => client::Session::new,
+    };
     let mut pair = Pair {
-        giver: Giver::new(client::Session::new(&here, now), &letters),
+        giver: Giver::new(session(&here, now), &letters),
         taker: Taker::new(server::Session::new(&there, peer, now), lmtp, refuses),
+        tls,
         now,
         // Not so much that a peer's time is up over it.
         step_us: [0, 1, 20][tape.choice(3)],
@@ -75,6 +81,7 @@ fn client_config(tape: &mut Tape<'_>, lmtp: bool) -> client::Config {
     }
     if choice & 8 != 0 {
         config.at_once_proven_max = config.at_once_max;
+        config.own_chunks = true;
     }
     config
 }
@@ -90,10 +97,17 @@ fn server_config(tape: &mut Tape<'_>, lmtp: bool) -> server::Config {
         let size_max = [0, 50_000, 100, 10][tape.choice(4)];
         config.extensions = config.extensions.with_size_max(size_max);
     }
-    let choice = tape.choice(32);
+    details(&mut config, tape);
+    let choice = tape.choice(64);
     if choice & 1 != 0 {
+        config.strictness = Strictness::USUAL;
         (config.strictness.bare_line_ends, config.strictness.nul) =
             (Verdict::Accept, Verdict::Accept);
+    }
+    if choice & 32 != 0 {
+        config.tls_required = tape.choice(2) == 1;
+        config.auth_required = tape.choice(2) == 1;
+        config.private_commands = tape.choice(2) == 1;
     }
     if choice & 2 != 0 {
         config.limits.recipient_count_max = 1 + tape.choice(4) as u32;
@@ -112,6 +126,44 @@ fn server_config(tape: &mut Tape<'_>, lmtp: bool) -> server::Config {
     config
 }
 
+/// What the lines behind EHLO say of each extension.
+fn details(config: &mut server::Config, tape: &mut Tape<'_>) {
+    let missing = config.extensions;
+    let has = |extension| missing.has(extension);
+    let offered = &mut config.extensions;
+    let mechanisms = login::MECHANISMS.into_iter().zip(0..);
+    let chosen = tape.choice(64);
+    let mechanisms = mechanisms.filter(|(_, bit)| chosen >> bit & 1 == 0);
+    let mechanisms = mechanisms.fold(Mechanisms::NONE, |all, (one, _)| all.with(one));
+    if has(Extension::Auth) {
+        *offered = offered.with_mechanisms(mechanisms);
+    }
+    if chosen & 32 == 0 {
+        config.mechanisms_in_clear = mechanisms;
+    }
+    if has(Extension::Limits) {
+        *offered = offered.with_limits(Limits {
+            recipient_domain_count_max: tape.choice(4) as u32,
+            ..Limits::default()
+        });
+    }
+    if has(Extension::DeliverBy) {
+        *offered = offered.with_deliver_by_min([0, 120, 1000][tape.choice(3)]);
+    }
+    if has(Extension::FutureRelease) {
+        *offered = offered.with_future_release(FutureRelease {
+            interval_max_s: [6000, 600, 1][tape.choice(3)],
+            until_max: [1000, 999][tape.choice(2)],
+        });
+    }
+    if has(Extension::XClient) {
+        *offered = offered.with_x_client(AttributeSet::X_CLIENT);
+    }
+    if has(Extension::XForward) {
+        *offered = offered.with_x_forward(AttributeSet::X_FORWARD);
+    }
+}
+
 fn trouble(tape: &mut Tape<'_>) -> Trouble {
     let round = tape.choice(255);
     match tape.choice(8) {
@@ -125,6 +177,8 @@ fn trouble(tape: &mut Tape<'_>) -> Trouble {
 struct Pair<'c> {
     giver: Giver<'c>,
     taker: Taker<'c>,
+    /// What a handshake brings.
+    tls: Tls,
     now: Instant,
     step_us: u64,
     there: Cuts,
@@ -185,7 +239,7 @@ impl Pair<'_> {
     fn pass(&mut self, round: usize) -> bool {
         if self.giver.shakes_hands && self.taker.shakes_hands && !self.taker.closed {
             self.giver.tls_established();
-            self.taker.tls_established(Tls::PLAIN);
+            self.taker.tls_established(self.tls);
             return true;
         }
         match self.trouble {
@@ -216,18 +270,25 @@ impl Pair<'_> {
 fn everything_arrives(pair: &Pair<'_>, letters: &[Letter], there: &server::Config) {
     let usual = server::Config::new("mx.example");
     let size_max = there.extensions.size_max().unwrap_or(u64::MAX);
-    if there.limits != usual.limits {
+    let open = !there.tls_required && !there.auth_required;
+    if there.limits != usual.limits || !open || pair.giver.session.is_used_up() {
         return;
     }
     assert_eq!(pair.giver.accounts.len(), letters.len());
+    let (here, there_is) = (&pair.giver.session, &pair.taker.session);
+    assert_eq!(here.is_authenticated(), there_is.is_authenticated());
+    assert_eq!(pair.giver.answered, pair.giver.questions.len());
     for (letter, account) in letters.iter().zip(&pair.giver.accounts) {
-        let bare = there.strictness.bare_line_ends.accepts() || letter.is_clean();
-        if account.given_up || !bare || letter.content.len() as u64 + 2 > size_max {
+        let clean = there.strictness.bare_line_ends.accepts() || letter.is_clean();
+        if account.given_up || !clean || letter.content.len() as u64 + 2 > size_max {
             continue;
         }
         match account.ending {
             Some(Ending::Sent(true) | Ending::Unsendable(_)) => {}
-            other => panic!("it should have arrived: {letter:?} {other:?}"),
+            Some(Ending::Over) if account.delivered.contains(&true) => {
+                assert!(!account.delivered.contains(&false));
+            }
+            _ => panic!("it should have arrived: {letter:?} {account:?}"),
         }
     }
 }

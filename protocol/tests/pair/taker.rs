@@ -1,10 +1,11 @@
 //! A caller of `server::Session` that answers as it is told, and notes what it took. No peer lives
 //! here.
 
+use super::login::{Door, Opened};
 use super::tape::Tape;
 use mailrail_protocol::limits::REPLY_LEN_MAX;
 use mailrail_protocol::reply::Reply;
-use mailrail_protocol::server::{Event, Expects, Session, Tls, Turn};
+use mailrail_protocol::server::{Event, Expects, Other, Session, Tls, Turn};
 use mailrail_protocol::time::Instant;
 
 /// A transaction whose sender was taken.
@@ -43,8 +44,11 @@ pub(crate) struct Taker<'c> {
     pub(crate) has_refused: bool,
     unread: Vec<u8>,
     pub(crate) out: Vec<u8>,
+    door: Option<Door>,
     open: Option<Entry>,
     pub(crate) entries: Vec<Entry>,
+    /// Commands outside of transactions, as they could be written.
+    pub(crate) questions: Vec<Vec<u8>>,
     pub(crate) shakes_hands: bool,
     /// The last word is said.
     pub(crate) closed: bool,
@@ -68,8 +72,10 @@ impl<'c> Taker<'c> {
             has_refused: false,
             unread: Vec::new(),
             out: Vec::new(),
+            door: None,
             open: None,
             entries: Vec::new(),
+            questions: Vec::new(),
             shakes_hands: false,
             closed: false,
         }
@@ -169,7 +175,34 @@ impl<'c> Taker<'c> {
             }
             Event::Reset => self.close_entry(),
             Event::Close => self.closed = true,
-            other => panic!("this client does nothing of the kind: {other:?}"),
+            Event::Auth(auth, turn) => {
+                self.door = Some(Door::new(auth.mechanism));
+                self.open_door(turn, auth.initial, tape);
+            }
+            Event::Sasl(response, turn) => self.open_door(turn, Some(response), tape),
+            Event::Other(other, turn) => {
+                let mut line = Vec::new();
+                other.write(&mut line);
+                self.questions.push(line);
+                let yes = match other {
+                    Other::XClient(_) => Reply::GREETING,
+                    Other::XForward(_) | Other::Etrn(_) | Other::Expand(_) => Reply::OK,
+                    other => other.default_reply(),
+                };
+                self.answer(turn, Asked::Other, yes, tape);
+            }
+        }
+    }
+
+    fn open_door(&mut self, turn: Turn, response: Option<&[u8]>, tape: &mut Tape<'_>) {
+        let door = self.door.as_mut().expect("AUTH is under way");
+        match door.receive(response) {
+            Opened::Challenge(octets) => self.session.challenge(turn, &octets, &mut self.out),
+            Opened::Reply(reply) => {
+                self.door = None;
+                self.has_refused |= !reply.is_positive();
+                self.answer(turn, Asked::Other, *reply, tape);
+            }
         }
     }
 
