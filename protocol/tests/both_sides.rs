@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 600,
+        cases: 4000,
         // A tape is changed by hand sooner than it is shrunk to the last octet.
         max_shrink_iters: 300,
         failure_persistence: None,

@@ -1,5 +1,6 @@
 //! Reads the sources and fails on what ARCHITECTURE.md says must not be there: an import against
-//! the layers, a forgotten `todo!`, a citation without a section. Pure text, no compiler.
+//! the layers, a forgotten `todo!`, a citation without a section, `std` in the engine; and on a table of
+//! RFCs that the sources do not bear out. Pure text, no compiler.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -328,6 +329,162 @@ fn names_a_section(rest: &str) -> bool {
                 .starts_with(|letter: char| letter.is_ascii_digit() || letter.is_ascii_uppercase())
         })
     })
+}
+
+/// `no_std` is what the compiler sees; this is what a reader can rely on, whatever the target.
+#[test]
+fn the_protocol_names_no_std() {
+    let mut found = Vec::new();
+    for source in all(&["protocol/src"]) {
+        for (number, line) in source.code() {
+            if names_std(line) {
+                found.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    none("std in the engine", &found);
+    let text = std::fs::read_to_string(workspace().join("protocol/src/lib.rs")).expect("the crate");
+    for attribute in ["#![no_std]", "#![forbid(unsafe_code)]"] {
+        assert!(text.lines().any(|line| line == attribute), "{attribute}");
+    }
+}
+
+/// `std::…`, or the crate itself brought in; `"std"` of a feature is none.
+fn names_std(code: &str) -> bool {
+    code.match_indices("std").any(|(at, word)| {
+        let before = code[..at].chars().next_back();
+        let part_of_a_name =
+            |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '"';
+        !before.is_some_and(part_of_a_name)
+            && (code[at + word.len()..].starts_with("::")
+                || code[..at].trim_end().ends_with("extern crate"))
+    })
+}
+
+#[test]
+fn std_is_seen() {
+    for (code, expected) in [
+        ("use std::net::TcpStream;", true),
+        ("let now = std::time::Instant::now();", true),
+        ("use ::std::io;", true),
+        ("extern crate std;", true),
+        ("#![no_std]", false),
+        ("#[cfg(feature = \"std\")]", false),
+        ("nostd::x()", false),
+    ] {
+        assert_eq!(names_std(code), expected, "{code}");
+    }
+}
+
+/// What the table must have a row for, with a file on either side.
+const IMPLEMENTED: [&str; 27] = [
+    "RFC 1870",
+    "RFC 1985",
+    "RFC 2033",
+    "RFC 2034",
+    "RFC 2852",
+    "RFC 2920",
+    "RFC 3030",
+    "RFC 3207",
+    "RFC 3461",
+    "RFC 3463",
+    "RFC 4616",
+    "RFC 4865",
+    "RFC 4954",
+    "RFC 5248",
+    "RFC 5321",
+    "RFC 5802",
+    "RFC 6152",
+    "RFC 6531",
+    "RFC 6533",
+    "RFC 6710",
+    "RFC 7628",
+    "RFC 7677",
+    "RFC 8689",
+    "RFC 9422",
+    "https://www.postfix.org/XCLIENT_README.html",
+    "https://www.postfix.org/XFORWARD_README.html",
+    "https://developers.google.com/gmail/imap/xoauth2-protocol",
+];
+
+/// Each file that the table names exists and cites its RFC, and each RFC that is cited has a row.
+#[test]
+fn the_table_of_rfcs_is_borne_out() {
+    let table = std::fs::read_to_string(workspace().join("protocol/RFCS.md")).expect("the table");
+    let sources = all(&["protocol/src"]);
+    let mut found = Vec::new();
+    let mut rows = BTreeMap::new();
+    for row in table.lines().filter_map(row) {
+        for file in row.cells.iter().flatten() {
+            let path = format!("protocol/src/{file}");
+            let source = sources.iter().find(|source| source.path == path);
+            if !source.is_some_and(|source| cites(&source.text, &row.key)) {
+                found.push(format!("{file} does not cite {}", row.key));
+            }
+        }
+        rows.insert(row.key, row.cells);
+    }
+    for wanted in IMPLEMENTED {
+        let both =
+            |cells: &Vec<Vec<&str>>| cells.len() == 2 && cells.iter().all(|cell| !cell.is_empty());
+        if !rows.get(wanted).is_some_and(both) {
+            found.push(format!("{wanted} has no row with a file on either side"));
+        }
+    }
+    for source in &sources {
+        for line in source.text.lines() {
+            let Some(citation) = line.trim_start().strip_prefix("//= RFC ") else {
+                continue;
+            };
+            let key = format!("RFC {}", citation.split(' ').next().unwrap_or_default());
+            if !rows.contains_key(&*key) {
+                found.push(format!("{}: {key} has no row", source.path));
+            }
+        }
+    }
+    none("protocol/RFCS.md", &found);
+}
+
+struct Row<'t> {
+    /// `RFC 1870`, or an address.
+    key: String,
+    /// The files behind the first two cells.
+    cells: Vec<Vec<&'t str>>,
+}
+
+/// `| RFC 1870 | what it is | \`file.rs\` … | \`file.rs\` … |`
+fn row(line: &str) -> Option<Row<'_>> {
+    let mut cells = line.strip_prefix("| ")?.strip_suffix('|')?.split('|');
+    let first = cells.next()?.trim();
+    let key = match first.split_once("](") {
+        Some((_, address)) => address.strip_suffix(')')?.to_owned(),
+        None if first.starts_with("RFC ") => first.to_owned(),
+        None => return None,
+    };
+    // The second says in words what it is.
+    let cells = cells
+        .skip(1)
+        .map(|cell| cell.split('`').skip(1).step_by(2).collect())
+        .collect();
+    Some(Row { key, cells })
+}
+
+/// Is it named, and not the beginning of a longer number?
+fn cites(text: &str, key: &str) -> bool {
+    text.match_indices(key)
+        .any(|(at, _)| !text[at + key.len()..].starts_with(|letter: char| letter.is_ascii_digit()))
+}
+
+#[test]
+fn rows_are_read() {
+    let read = row("| RFC 1 | words | `a.rs` `b/c.rs` | `d.rs` |").expect("a row");
+    assert_eq!(read.key, "RFC 1");
+    assert_eq!(read.cells, [vec!["a.rs", "b/c.rs"], vec!["d.rs"]]);
+    let read = row("| [NAME](https://a.example/b) | words | `a.rs` |").expect("a row");
+    assert_eq!((&*read.key, read.cells.len()), ("https://a.example/b", 1));
+    assert!(row("| --- | --- |").is_none());
+    assert!(cites("//= RFC 1870 section 1", "RFC 1870"));
+    assert!(!cites("//= RFC 1870 section 1", "RFC 187"));
 }
 
 #[test]

@@ -3,8 +3,11 @@
 
 use super::letter::{Letter, Peer};
 use super::login::Login;
+use super::pipe::Pipe;
 use super::tape::Tape;
-use mailrail_protocol::client::{Answer, Event, Fate, Next, Other, Session, Unsendable, Violation};
+use mailrail_protocol::client::{
+    Answer, Event, Fate, Next, Other, Recipient, Session, Unsendable, Violation,
+};
 use mailrail_protocol::command::{Attribute, Attributes, Etrn, Value};
 use mailrail_protocol::extension::Extension;
 use mailrail_protocol::time::Instant;
@@ -49,7 +52,9 @@ pub(crate) struct Giver<'c> {
     sending: bool,
     /// How much of it was sent.
     sent: usize,
-    unread: Vec<u8>,
+    /// The newest one's.
+    recipients: Vec<Recipient<'c>>,
+    unread: Pipe,
     pub(crate) out: Vec<u8>,
     quit: bool,
     tls_asked: bool,
@@ -73,7 +78,8 @@ impl<'c> Giver<'c> {
             over: 0,
             sending: false,
             sent: 0,
-            unread: Vec::new(),
+            recipients: Vec::new(),
+            unread: Pipe::default(),
             out: Vec::new(),
             quit: false,
             tls_asked: false,
@@ -86,8 +92,8 @@ impl<'c> Giver<'c> {
         }
     }
 
-    pub(crate) fn take(&mut self, bytes: impl Iterator<Item = u8>) {
-        self.unread.extend(bytes);
+    pub(crate) fn take(&mut self, octets: &[u8]) {
+        self.unread.put(octets);
     }
 
     /// Sends what is due, and reads at most one answer. False if nothing was left to do.
@@ -107,15 +113,13 @@ impl<'c> Giver<'c> {
         };
         if !self.sending && newest >= self.over {
             let before = self.out.len();
-            let letter = &self.letters[newest];
-            let (session, out) = (&mut self.session, &mut self.out);
-            let next = letter.with_envelope(|envelope| session.write(envelope, out));
+            let envelope = self.letters[newest].envelope(&self.recipients);
+            let next = self.session.write(&envelope, &mut self.out);
             let len = self.out.len();
             assert!(len - before <= WRITTEN_LEN_MAX, "the window has a bound");
             match next {
                 Next::Wait => {
-                    let again = letter
-                        .with_envelope(|envelope| self.session.write(envelope, &mut self.out));
+                    let again = self.session.write(&envelope, &mut self.out);
                     assert_eq!((again, self.out.len()), (next, len), "twice is once");
                 }
                 Next::Body => self.sending = true,
@@ -163,7 +167,7 @@ impl<'c> Giver<'c> {
 
     fn receive(&mut self, now: Instant, tape: &mut Tape<'_>) -> bool {
         let unread = std::mem::take(&mut self.unread);
-        let mut input = unread.as_slice();
+        let mut input = unread.rest();
         let event = self.session.receive(now, &mut input, &mut self.out);
         let waits = event == Event::NeedInput;
         if waits {
@@ -173,7 +177,9 @@ impl<'c> Giver<'c> {
             );
         }
         self.note(event, tape);
-        self.unread = input.to_vec();
+        let used = unread.rest().len() - input.len();
+        self.unread = unread;
+        self.unread.take(used);
         if self.ended || self.shakes_hands || self.sending {
             return !waits;
         }
@@ -281,6 +287,7 @@ impl<'c> Giver<'c> {
             return false;
         }
         self.session.begin();
+        self.recipients = self.letters[self.accounts.len()].recipients();
         self.sent = 0;
         self.accounts.push(Account {
             peer: Peer {

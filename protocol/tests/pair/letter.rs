@@ -139,7 +139,7 @@ impl Letter {
             content.extend_from_slice(b"\r\n");
         }
         if tape.rarely() {
-            content = content.repeat(200);
+            content = content.repeat(50);
         }
         match tape.choice(16) {
             13 => content.extend_from_slice(b"no line end"),
@@ -167,9 +167,12 @@ impl Letter {
         }
     }
 
-    pub(crate) fn with_envelope<R>(&self, work: impl FnOnce(&Envelope<'_>) -> R) -> R {
-        let recipients: Vec<_> = (0..self.to.len()).map(|n| self.recipient(n)).collect();
-        let mut envelope = Envelope::new(self.reverse_path(), &recipients);
+    pub(crate) fn recipients(&self) -> Vec<Recipient<'_>> {
+        (0..self.to.len()).map(|n| self.recipient(n)).collect()
+    }
+
+    pub(crate) fn envelope<'e>(&'e self, recipients: &'e [Recipient<'e>]) -> Envelope<'e> {
+        let mut envelope = Envelope::new(self.reverse_path(), recipients);
         let (mail, wishes) = (&mut envelope.mail, &self.wishes);
         mail.size = self.size_known.then_some(self.content.len() as u64);
         mail.body = self.body;
@@ -182,7 +185,7 @@ impl Letter {
         mail.hold = wishes.hold;
         mail.priority = wishes.priority;
         envelope.leading_dots = self.leading_dots;
-        work(&envelope)
+        envelope
     }
 
     fn reverse_path(&self) -> ReversePath<'_> {

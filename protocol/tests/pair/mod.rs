@@ -6,6 +6,7 @@ mod compare;
 mod giver;
 mod letter;
 mod login;
+mod pipe;
 mod taker;
 mod tape;
 
@@ -17,6 +18,7 @@ use mailrail_protocol::extension::{Extension, Extensions, FutureRelease, Limits}
 use mailrail_protocol::sasl::Mechanisms;
 use mailrail_protocol::server::{self, Peer, Tls, Verdict};
 use mailrail_protocol::time::Instant;
+use pipe::Pipe;
 use taker::Taker;
 use tape::{Cuts, Tape};
 
@@ -59,6 +61,8 @@ pub(crate) fn run(octets: &[u8]) {
         now,
         // Not so much that a peer's time is up over it.
         step_us: [0, 1, 20][tape.choice(3)],
+        giver_out: Pipe::default(),
+        taker_out: Pipe::default(),
         there: Cuts::new(tape),
         back: Cuts::new(tape),
         trouble: trouble(tape),
@@ -181,6 +185,9 @@ struct Pair<'c> {
     tls: Tls,
     now: Instant,
     step_us: u64,
+    /// On their way.
+    giver_out: Pipe,
+    taker_out: Pipe,
     there: Cuts,
     back: Cuts,
     trouble: Trouble,
@@ -203,7 +210,8 @@ impl Pair<'_> {
         }
         // What is on its way arrives, unless the line was cut; nobody waits for answers any more.
         if !matches!(self.trouble, Trouble::Cut(_)) {
-            self.taker.take(self.giver.out.drain(..));
+            self.taker.take(self.giver_out.rest());
+            self.taker.take(&self.giver.out);
             while self.taker.step(self.now, tape) {}
         }
         self.giver.settle();
@@ -223,15 +231,21 @@ impl Pair<'_> {
         if !matches!(self.trouble, Trouble::GiverSleeps(from) if from <= round) {
             moved |= self.giver.step(self.now, tape);
         }
-        let len = self.there.next(self.giver.out.len());
-        moved |= len > 0;
-        self.taker.take(self.giver.out.drain(..len));
+        moved |= travel(
+            &mut self.giver.out,
+            &mut self.giver_out,
+            &mut self.there,
+            |octets| self.taker.take(octets),
+        );
         if !matches!(self.trouble, Trouble::TakerSleeps(from) if from <= round) {
             moved |= self.taker.step(self.now, tape);
         }
-        let len = self.back.next(self.taker.out.len());
-        moved |= len > 0;
-        self.giver.take(self.taker.out.drain(..len));
+        moved |= travel(
+            &mut self.taker.out,
+            &mut self.taker_out,
+            &mut self.back,
+            |octets| self.giver.take(octets),
+        );
         moved
     }
 
@@ -264,6 +278,16 @@ impl Pair<'_> {
             _ => false,
         }
     }
+}
+
+/// What was written joins what is on its way, and some of it arrives. False if nothing did.
+fn travel(out: &mut Vec<u8>, pipe: &mut Pipe, cuts: &mut Cuts, arrive: impl FnOnce(&[u8])) -> bool {
+    pipe.put(out);
+    out.clear();
+    let len = cuts.next(pipe.rest().len());
+    arrive(&pipe.rest()[..len]);
+    pipe.take(len);
+    len > 0
 }
 
 /// Where nothing went wrong, nothing is missing.

@@ -2,6 +2,7 @@
 //! here.
 
 use super::login::{Door, Opened};
+use super::pipe::Pipe;
 use super::tape::Tape;
 use mailrail_protocol::limits::REPLY_LEN_MAX;
 use mailrail_protocol::reply::Reply;
@@ -42,7 +43,7 @@ pub(crate) struct Taker<'c> {
     refuses: bool,
     /// Something was refused, given up, or ended of this side's own will.
     pub(crate) has_refused: bool,
-    unread: Vec<u8>,
+    unread: Pipe,
     pub(crate) out: Vec<u8>,
     door: Option<Door>,
     open: Option<Entry>,
@@ -70,7 +71,7 @@ impl<'c> Taker<'c> {
             lmtp,
             refuses,
             has_refused: false,
-            unread: Vec::new(),
+            unread: Pipe::default(),
             out: Vec::new(),
             door: None,
             open: None,
@@ -81,8 +82,8 @@ impl<'c> Taker<'c> {
         }
     }
 
-    pub(crate) fn take(&mut self, bytes: impl Iterator<Item = u8>) {
-        self.unread.extend(bytes);
+    pub(crate) fn take(&mut self, octets: &[u8]) {
+        self.unread.put(octets);
     }
 
     /// Takes one event, and answers it. False if nothing was left to do.
@@ -95,7 +96,7 @@ impl<'c> Taker<'c> {
             self.has_refused = true;
         }
         let unread = std::mem::take(&mut self.unread);
-        let mut input = unread.as_slice();
+        let mut input = unread.rest();
         let before = self.out.len();
         let event = self.session.receive(now, &mut input, &mut self.out);
         let more = event != Event::NeedInput && event != Event::Handshake;
@@ -105,7 +106,9 @@ impl<'c> Taker<'c> {
         self.handle(event, tape);
         let len = self.out.len() - before;
         assert!(len <= REPLY_LEN_MAX, "one step, one reply");
-        self.unread = input.to_vec();
+        let used = unread.rest().len() - input.len();
+        self.unread = unread;
+        self.unread.take(used);
         more && !self.closed
     }
 
