@@ -446,13 +446,13 @@ fn the_table_of_rfcs_is_borne_out() {
 }
 
 struct Row<'t> {
-    /// `RFC 1870`, or an address.
+    /// A source, as the sources cite it: an RFC by its number, or an address.
     key: String,
     /// The files behind the first two cells.
     cells: Vec<Vec<&'t str>>,
 }
 
-/// `| RFC 1870 | what it is | \`file.rs\` … | \`file.rs\` … |`
+/// The source, what it is in words, and in each further cell files in backticks.
 fn row(line: &str) -> Option<Row<'_>> {
     let mut cells = line.strip_prefix("| ")?.strip_suffix('|')?.split('|');
     let first = cells.next()?.trim();
@@ -483,8 +483,8 @@ fn rows_are_read() {
     let read = row("| [NAME](https://a.example/b) | words | `a.rs` |").expect("a row");
     assert_eq!((&*read.key, read.cells.len()), ("https://a.example/b", 1));
     assert!(row("| --- | --- |").is_none());
-    assert!(cites("//= RFC 1870 section 1", "RFC 1870"));
-    assert!(!cites("//= RFC 1870 section 1", "RFC 187"));
+    assert!(cites("see RFC 1870 section 1", "RFC 1870"));
+    assert!(!cites("see RFC 1870 section 1", "RFC 187"));
 }
 
 #[test]

@@ -47,7 +47,8 @@ pub(super) fn plan<'e>(
         return Err(Unsendable::Utf8);
     }
     let body = mail.body.filter(|body| *body != BodyKind::SevenBit);
-    //= RFC 5321 section 2.4: octets above 127 go to no server without 8BITMIME
+    //= RFC 5321 section 2.4: octets above 127 go to no server without 8BITMIME,
+    //= RFC 6152 section 3: and are announced by BODY=8BITMIME to those that have it
     if body == Some(BodyKind::EightBitMime) && !offers.has(Extension::EightBitMime) {
         return Err(Unsendable::EightBit);
     }
@@ -90,6 +91,7 @@ pub(super) fn plan<'e>(
 fn submitter<'e>(mail: &Mail<'e>, offers: &Extensions) -> Option<Submitter<'e>> {
     let submitter = mail.submitter.filter(|_| offers.has(Extension::Auth))?;
     match submitter {
+        //= RFC 4954 section 5: the value is xtext, which is ASCII, in SMTPUTF8 transactions too;
         //= RFC 4954 section 5: the value is xtext, which is ASCII, in SMTPUTF8 transactions too;
         //= RFC 4954 section 5: a mailbox that cannot be named is left open as AUTH=<>
         Submitter::Mailbox(mailbox) if !mailbox.as_str().is_ascii() => Some(Submitter::Unknown),

@@ -1,4 +1,4 @@
-//! Moments as RFC 3339 writes them, and as seconds since the start of 1970: nothing but the
+//! Moments as RFC 3339 section 5.6 writes them, and as seconds since the start of 1970: nothing but the
 //! calendar, and no clock.
 
 /// The last second that a year of four digits can name: 9999-12-31T23:59:59Z.

@@ -1,4 +1,4 @@
-//! What a sender asks of delivery status notifications, RFC 3461. Who sends one, and what it
+//! What a sender asks of delivery status notifications, RFC 3461 section 4. Who sends one, and what it
 //! says, is not known here.
 
 use crate::ascii::{self, ATEXT};
@@ -99,7 +99,7 @@ impl<'i> OriginalRecipient<'i> {
         self.address
     }
 
-    /// Is it of the type `utf-8`, of RFC 6533?
+    /// Is it of the type `utf-8`, of RFC 6533 section 3?
     #[must_use]
     pub const fn is_utf8(&self) -> bool {
         self.address_type.eq_ignore_ascii_case("utf-8")

@@ -1,5 +1,5 @@
-//! What a sender asks of time: by when (RFC 2852), not before (RFC 4865), and how urgently
-//! (RFC 6710). What follows from it for the queue is not known here.
+//! What a sender asks of time: by when (RFC 2852 section 4), not before (RFC 4865 section 3), and
+//! how urgently (RFC 6710 section 3). What follows from it for the queue is not known here.
 
 use crate::ascii;
 

@@ -1,5 +1,5 @@
-//! What the known enhanced status codes mean, in few words each: RFC 3463 and the registry that
-//! RFC 5248 opened. What to do about one is not known here.
+//! What the known enhanced status codes mean, in few words each: RFC 3463 section 3 and the registry that
+//! RFC 5248 section 2 opened. What to do about one is not known here.
 
 use super::Status;
 
@@ -33,7 +33,7 @@ const MEANINGS: &[(u16, u16, &str)] = &[
     (1, 6, "Destination mailbox has moved"),
     (1, 7, "Bad sender's mailbox address syntax"),
     (1, 8, "Bad sender's system address"),
-    // RFC 3886: relayed to a mailer that cannot be asked how it went on
+    // Message tracking: relayed to a mailer that cannot be asked how it went on
     (1, 9, "Message relayed to non-compliant mailer"),
     //= RFC 7505 section 6: domains that take no mail
     (1, 10, "Recipient address has null MX"),
@@ -122,7 +122,7 @@ const MEANINGS: &[(u16, u16, &str)] = &[
     //= RFC 6710 section 4.1: priorities
     (7, 15, "Priority level is too low"),
     (7, 16, "Message is too big for the specified priority"),
-    // RFC 7293: mailboxes that changed hands
+    // Require-Recipient-Valid-Since: mailboxes that changed hands
     (7, 17, "Mailbox owner has changed"),
     (7, 18, "Domain owner has changed"),
     (7, 19, "The required age of the mailbox cannot be verified"),

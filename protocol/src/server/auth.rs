@@ -1,4 +1,4 @@
-//! AUTH, RFC 4954: the command, and the responses behind it. What a mechanism says is `sasl`'s
+//! AUTH, RFC 4954 section 4: the command, and the responses behind it. What a mechanism says is `sasl`'s
 //! business and the caller's; what changes is in `state`.
 //!
 //! Responses are the next lines, whenever they came: a client that has sent more behind AUTH than
