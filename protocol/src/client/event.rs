@@ -17,6 +17,11 @@ pub struct Envelope<'e> {
     pub mail: Mail<'e>,
     /// Where the message shall go: one at least.
     pub recipients: &'e [Recipient<'e>],
+    /// All of the recipients are known. While `false`, there may be none yet, more may be added behind those
+    /// that are here, and the content is not asked for; so a proxy learns how each is answered before it
+    /// knows the next. LIMITS are not heeded then: what is too much the peer refuses. An address that is
+    /// not ASCII may join only if `mail.smtputf8` was set, or one was there, when the transaction began.
+    pub complete: bool,
     /// A line of the content may start with a dot; `false` spares the search for them.
     pub leading_dots: bool,
 }
@@ -28,6 +33,7 @@ impl<'e> Envelope<'e> {
         Self {
             mail: Mail::new(from),
             recipients,
+            complete: true,
             leading_dots: true,
         }
     }

@@ -78,6 +78,8 @@ struct Recipients {
     given_count: u16,
     /// Some are left over, and no event has told.
     untold: bool,
+    /// More may join. They count as one that is not sent yet.
+    open: bool,
 }
 
 impl<'c> Session<'c> {
@@ -329,5 +331,6 @@ impl Recipients {
         count: 0,
         given_count: 0,
         untold: false,
+        open: false,
     };
 }

@@ -3,23 +3,32 @@
 use super::{Recipients, Session};
 use crate::ascii::push_decimal;
 use crate::body::stuff::Edge;
-use crate::client::limits::room;
+use crate::client::limits::{Domains, room};
 use crate::client::next::{Way, plan, recipient};
 use crate::client::stage::{Answers, Phase, Stage};
 use crate::client::window::Kind;
 use crate::client::{Envelope, Next, Segments};
 use crate::command::write::{DATA, RESET};
+use crate::extension::Limits;
 use alloc::vec::Vec;
 
 /// Octets in a BDAT command, whatever the length that it names.
 const CHUNK_COMMAND_LEN_MAX: usize = "BDAT 18446744073709551615 LAST\r\n".len();
+
+fn recipient_count(envelope: &Envelope<'_>) -> u16 {
+    u16::try_from(envelope.recipients.len())
+        .ok()
+        .filter(|&count| count < u16::MAX)
+        .expect("at most 65,534 recipients")
+}
 
 impl Session<'_> {
     /// Appends every command of the newest transaction that the peer is ready for. Calling it twice
     /// changes nothing.
     ///
     /// # Panics
-    /// If the envelope has no recipients, or more than 65,535.
+    /// If the envelope has no recipients and is complete, if it has more than 65,534, or if it was changed since
+    /// the last call in any other way than [`Envelope::complete`] allows.
     pub fn write(&mut self, envelope: &Envelope<'_>, out: &mut Vec<u8>) -> Next {
         if self.phase != Phase::Ready {
             return Next::Wait;
@@ -43,7 +52,7 @@ impl Session<'_> {
     /// MAIL, and RSET before it where the peer may have an older transaction open.
     fn open(&mut self, envelope: &Envelope<'_>, out: &mut Vec<u8>) {
         assert!(
-            !envelope.recipients.is_empty(),
+            !envelope.recipients.is_empty() || !envelope.complete,
             "a transaction has a recipient"
         );
         let (mail, way) = match plan(envelope, self.peer()) {
@@ -53,16 +62,8 @@ impl Session<'_> {
                 return;
             }
         };
-        let (count, domains) = room(envelope.recipients, self.extensions.limits(), self.domains);
-        let count = u16::try_from(count).expect("at most 65,535 recipients");
-        let given_count =
-            u16::try_from(envelope.recipients.len()).expect("at most 65,535 recipients");
-        let recipients = Recipients {
-            count,
-            given_count,
-            untold: count < given_count,
-        };
-        if count == 0 {
+        let (recipients, domains) = self.admit(envelope);
+        if recipients.count == 0 {
             self.recipients = recipients;
             self.domains_spent = true;
             self.stage = Stage::GivenUp;
@@ -96,14 +97,55 @@ impl Session<'_> {
         self.edge = Edge::LineStart;
     }
 
+    /// The recipients that there are, and the domains that will have been named.
+    fn admit(&self, envelope: &Envelope<'_>) -> (Recipients, Domains) {
+        let limits = match envelope.complete {
+            true => self.extensions.limits(),
+            false => Limits::default(),
+        };
+        let (count, domains) = room(envelope.recipients, limits, self.domains);
+        let (count, given_count) = (count as u16, recipient_count(envelope));
+        let recipients = Recipients {
+            count: count + u16::from(!envelope.complete),
+            given_count,
+            untold: count < given_count,
+            open: !envelope.complete,
+        };
+        (recipients, domains)
+    }
+
+    /// Counts the recipients that have joined.
+    #[cold]
+    fn join(&mut self, envelope: &Envelope<'_>) {
+        let given_count = recipient_count(envelope);
+        let joined = envelope
+            .recipients
+            .get(usize::from(self.recipients.given_count)..);
+        let joined = joined.expect("recipients may join, and none may leave");
+        assert!(
+            self.utf8 || joined.iter().all(|joined| joined.to.as_str().is_ascii()),
+            "a UTF-8 address joined a transaction without SMTPUTF8"
+        );
+        self.recipients = Recipients {
+            count: given_count + u16::from(!envelope.complete),
+            given_count,
+            untold: false,
+            open: !envelope.complete,
+        };
+    }
+
     fn write_recipients(&mut self, envelope: &Envelope<'_>, out: &mut Vec<u8>) {
+        if self.recipients.open {
+            self.join(envelope);
+        }
         assert!(
             envelope.recipients.len() == usize::from(self.recipients.given_count),
             "an envelope was changed inside its transaction"
         );
+        let count = self.recipients.count - u16::from(self.recipients.open);
         let left = envelope
             .recipients
-            .get(usize::from(self.written_count)..usize::from(self.recipients.count))
+            .get(usize::from(self.written_count)..usize::from(count))
             .unwrap_or_default();
         for next in left {
             if self.newest().refused() || !self.may_send(0) {
