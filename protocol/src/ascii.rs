@@ -86,22 +86,60 @@ pub(crate) fn is(byte: u8, classes: u8) -> bool {
         .is_some_and(|class| class & classes != 0)
 }
 
-/// Is there a control character other than a tab? Without an early end, so that the compiler makes
-/// vector code of it: lines are short, and nearly all are clean.
+/// The same octet eight times, and the highest bit of each.
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = ONES << 7;
+
+/// Is the highest bit of an octet set in what `of` makes of eight octets? The last eight may be
+/// looked at twice; `None` if there are fewer than eight.
+#[inline(always)]
+fn any_word(text: &[u8], of: impl Fn(u64) -> u64) -> Option<bool> {
+    let last = u64::from_le_bytes(*text.last_chunk()?);
+    let (words, _) = text.as_chunks();
+    let mut found = of(last);
+    for &word in words {
+        found |= of(u64::from_le_bytes(word));
+    }
+    Some(found & HIGHS != 0)
+}
+
+/// Is there a control character other than a tab?
+#[inline]
 pub(crate) fn has_control(text: &[u8]) -> bool {
-    text.iter().fold(false, |found, &byte| {
-        found | ((byte < b' ') & (byte != b'\t')) | (byte == 127)
-    })
+    // A borrow leaves an octet only where one is found, so that the whole is exact.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
+    let found = any_word(text, |word| {
+        word.wrapping_sub(ONES * 32) & !word | zeros(word ^ (ONES * 127))
+    });
+    found != Some(false) && has_control_but_tab(text)
+}
+
+/// The same octet by octet, for few of them, and for those that may be tabs.
+fn has_control_but_tab(text: &[u8]) -> bool {
+    text.iter()
+        .any(|&byte| byte.is_ascii_control() && byte != b'\t')
 }
 
 /// Is all of it visible ASCII and spaces?
+#[inline]
 pub(crate) fn is_printable(text: &[u8]) -> bool {
-    text.iter().fold(true, |clean, &byte| {
-        clean & (byte.wrapping_sub(b' ') < 127 - b' ')
-    })
+    // Below a space, beyond ASCII, or DEL.
+    let found = any_word(text, |word| {
+        word.wrapping_sub(ONES * 32) | word | word.wrapping_add(ONES)
+    });
+    match found {
+        Some(found) => !found,
+        None => is_printable_octets(text),
+    }
+}
+
+/// The same octet by octet.
+fn is_printable_octets(text: &[u8]) -> bool {
+    text.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// How many bytes at the front are in one of these classes?
+#[inline]
 pub(crate) fn span(text: &[u8], classes: u8) -> usize {
     text.iter()
         .position(|&byte| !is(byte, classes))
@@ -170,6 +208,28 @@ mod tests {
             assert_eq!(is(byte, LET_DIG), byte.is_ascii_alphanumeric());
             assert_eq!(is_printable(&[byte]), !is(byte, HIGH | CONTROL));
             assert_eq!(has_control(&[byte]), is(byte, CONTROL) && byte != b'\t');
+        }
+    }
+
+    #[test]
+    fn each_byte_in_each_place_of_a_word() {
+        for byte in 0..=u8::MAX {
+            for place in 0..11 {
+                for filler in [b'a', b' ', b'~', b'\t', 0x80, 0xff] {
+                    let mut text = [filler; 11];
+                    text[place] = byte;
+                    assert_eq!(has_control(&text), has_control_but_tab(&text), "{text:?}");
+                    assert_eq!(is_printable(&text), is_printable_octets(&text), "{text:?}");
+                }
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn words_as_octets(text: Vec<u8>) {
+            proptest::prop_assert_eq!(has_control(&text), has_control_but_tab(&text));
+            proptest::prop_assert_eq!(is_printable(&text), is_printable_octets(&text));
         }
     }
 }

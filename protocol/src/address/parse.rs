@@ -125,18 +125,18 @@ const fn high(charset: Charset) -> u8 {
 fn dot_string_len(text: &[u8], charset: Charset) -> Option<usize> {
     let class = ATEXT | high(charset);
     let mut len = 0;
-    let mut atom_must_follow = true;
-    for &byte in text {
-        if ascii::is(byte, class) {
-            atom_must_follow = false;
-        } else if byte == b'.' && !atom_must_follow {
-            atom_must_follow = true;
-        } else {
-            break;
+    loop {
+        let rest = text.get(len..)?;
+        let atom = ascii::span(rest, class);
+        if atom == 0 {
+            return None;
+        }
+        len += atom;
+        if rest.get(atom) != Some(&b'.') {
+            return Some(len);
         }
         len += 1;
     }
-    (!atom_must_follow).then_some(len)
 }
 
 /// `DQUOTE *( qtextSMTP / "\" printable ) DQUOTE`
@@ -166,26 +166,32 @@ fn name_len(text: &[u8], charset: Charset) -> Option<usize> {
     let ends = LET_DIG | high(charset);
     let mut len = 0;
     let mut label_start = 0;
-    // A letter or digit must come next; a hyphen may.
-    let (mut end_must_follow, mut hyphen_may_follow) = (true, false);
-    for &byte in text {
-        if ascii::is(byte, ends) {
-            (end_must_follow, hyphen_may_follow) = (false, true);
-        } else if byte == b'-' && hyphen_may_follow {
-            end_must_follow = true;
-        } else if byte == b'.' && !end_must_follow {
-            if len - label_start > LABEL_LEN_MAX && is_ascii(text, label_start, len) {
-                return None;
-            }
-            label_start = len + 1;
-            (end_must_follow, hyphen_may_follow) = (true, false);
-        } else {
-            break;
+    loop {
+        // Letters and digits, then perhaps hyphens, which must not be the label's end.
+        let rest = text.get(len..)?;
+        let run = ascii::span(rest, ends);
+        if run == 0 {
+            return None;
         }
-        len += 1;
+        len += run;
+        match rest.get(run) {
+            Some(b'-') => {
+                while text.get(len) == Some(&b'-') {
+                    len += 1;
+                }
+            }
+            next => {
+                if len - label_start > LABEL_LEN_MAX && is_ascii(text, label_start, len) {
+                    return None;
+                }
+                if next != Some(&b'.') {
+                    return Some(len);
+                }
+                len += 1;
+                label_start = len;
+            }
+        }
     }
-    let too_long = len - label_start > LABEL_LEN_MAX && is_ascii(text, label_start, len);
-    (!end_must_follow && !too_long).then_some(len)
 }
 
 /// Is this label of ASCII alone, so that its length here is its length in the DNS?
