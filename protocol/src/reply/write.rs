@@ -1,7 +1,7 @@
 //! From a reply to the bytes that a server sends. What to say is decided elsewhere; that it stays
 //! one reply, whatever its text, is decided here.
 
-use super::{Reply, Status};
+use super::{Code, Reply, Status};
 use crate::ascii::{self, push_decimal};
 use crate::limits::{REPLY_LEN_MAX, REPLY_LINE_COUNT_MAX, REPLY_LINE_LEN_MAX};
 use alloc::vec::Vec;
@@ -14,7 +14,44 @@ impl Reply<'_> {
     /// question mark. A line above [`REPLY_LINE_LEN_MAX`] octets is continued in a next one; what goes
     /// beyond [`REPLY_LEN_MAX`] octets or [`REPLY_LINE_COUNT_MAX`] lines is cut off. Empty lines stay,
     /// but for those at the end.
+    #[inline]
     pub fn write(&self, out: &mut Vec<u8>) {
+        if !self.write_usual(out) {
+            self.write_any(out);
+        }
+    }
+
+    /// Nearly every reply: one short line, clean, with a status of single digits. False if this is
+    /// no such reply, and then nothing is written.
+    #[inline]
+    fn write_usual(&self, out: &mut Vec<u8>) -> bool {
+        let (
+            Some(Status {
+                subject: subject @ 0..10,
+                detail: detail @ 0..10,
+                ..
+            }),
+            false,
+        ) = (self.status, self.code.is_intermediate())
+        else {
+            return false;
+        };
+        if self.text.len() > USUAL_TEXT_LEN_MAX || !ascii::is_printable(self.text) {
+            return false;
+        }
+        let [class, ten, one] = digits(self.code);
+        let (subject, detail) = (b'0' + subject as u8, b'0' + detail as u8);
+        let head = [
+            class, ten, one, b' ', class, b'.', subject, b'.', detail, b' ',
+        ];
+        out.reserve(head.len() + self.text.len() + b"\r\n".len());
+        out.extend_from_slice(&head);
+        out.extend_from_slice(self.text);
+        out.extend_from_slice(b"\r\n");
+        true
+    }
+
+    fn write_any(&self, out: &mut Vec<u8>) {
         let mut lines = Lines::new(self, true, out);
         lines.text(self.text);
         lines.end();
@@ -26,6 +63,15 @@ impl Reply<'_> {
         lines.text(self.text);
         lines.end();
     }
+}
+
+/// Octets of text that are sure to fit in one line, whatever stands before them.
+const USUAL_TEXT_LEN_MAX: usize = REPLY_LINE_LEN_MAX / 2;
+
+/// The code as it is written.
+fn digits(code: Code) -> [u8; 3] {
+    let digit = |place: u16| b'0' + (code.get() / place % 10) as u8;
+    [digit(100), digit(10), digit(1)]
 }
 
 /// A reply being written, line by line. Each line is written as if another followed; the last one
@@ -46,12 +92,10 @@ pub(crate) struct Lines<'o> {
 
 impl<'o> Lines<'o> {
     pub(crate) fn new(reply: &Reply<'_>, with_status: bool, out: &'o mut Vec<u8>) -> Self {
-        let code = reply.code.get();
-        let digit = |place: u16| b'0' + (code / place % 10) as u8;
         let start = out.len();
         let mut lines = Self {
             out,
-            code: [digit(100), digit(10), digit(1)],
+            code: digits(reply.code),
             //= RFC 2034 section 4: replies of 2xx, 4xx and 5xx carry a status whose class is the first digit
             status: match reply.status {
                 Some(status) if with_status && !reply.code.is_intermediate() => Some(status),
@@ -170,7 +214,6 @@ fn push_part(out: &mut Vec<u8>, part: u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reply::{Code, Status};
     use alloc::string::String;
     use alloc::vec;
     use proptest::prelude::*;
@@ -244,6 +287,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_usual_reply_is_the_same_in_the_usual_way(
+            code in 200u16..600,
+            subject in 0u16..12,
+            detail in 0u16..12,
+            text in "[ -~]{0,300}|[ -~]{0,20}\\PC{0,3}",
+        ) {
+            let code = Code::of(code);
+            let text = text.as_bytes();
+            let reply = Reply { text, ..Reply::new(code, Status::for_code(code, subject, detail), "") };
+            let (mut one, mut other) = (vec![], vec![]);
+            reply.write(&mut one);
+            reply.write_any(&mut other);
+            prop_assert_eq!(one, other);
+        }
+
         #[test]
         fn always_one_whole_reply(text in proptest::collection::vec(
             prop_oneof![8 => any::<u8>(), 1 => Just(b'\n'), 1 => Just(b'\r')],
