@@ -21,6 +21,8 @@ mod dns_answer;
 mod entry;
 #[path = "../../fuzz/targets/log_recover.rs"]
 mod log_recover;
+#[path = "../../fuzz/targets/proxy.rs"]
+mod proxy;
 #[path = "../../fuzz/targets/reply.rs"]
 mod reply;
 #[path = "../../fuzz/targets/sasl.rs"]
@@ -70,6 +72,11 @@ fn entry() {
 #[test]
 fn log_recover() {
     check("log_recover", log_recover::run);
+}
+
+#[test]
+fn proxy() {
+    check("proxy", proxy::run);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Domains beyond ASCII, and the ASCII form that the DNS knows them by. The tables are the crate
 //! `idna`'s, behind the feature of that name; without it, a name beyond ASCII has no such form.
 
-use super::{Domain, Mailbox, OwnedMailbox, local_part};
+use super::{Domain, Literal, Mailbox, OwnedMailbox, local_part};
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use core::fmt;
@@ -44,7 +44,7 @@ impl<'a> Domain<'a> {
         match self {
             Self::Name(name) if name.is_ascii() => Ok(lower(name)),
             Self::Name(name) => uts46::to_ascii(name),
-            Self::Literal(literal) => Ok(Cow::Owned(literal.to_string())),
+            Self::Literal(literal) => Ok(Cow::Owned(usual(literal))),
         }
     }
 
@@ -55,7 +55,7 @@ impl<'a> Domain<'a> {
     pub fn to_unicode(&self) -> Cow<'a, str> {
         match self {
             Self::Name(name) => uts46::to_unicode(name).unwrap_or_else(|| lower(name)),
-            Self::Literal(literal) => Cow::Owned(literal.to_string()),
+            Self::Literal(literal) => Cow::Owned(usual(literal)),
         }
     }
 }
@@ -79,6 +79,17 @@ impl Mailbox<'_> {
         let domain = self.domain().to_ascii()?;
         let chars = local_part::chars(self.local_part()).collect::<String>();
         OwnedMailbox::from_parts(&chars, &domain).ok_or(NoAsciiForm)
+    }
+}
+
+/// A literal as everybody would write it.
+fn usual(literal: &Literal<'_>) -> String {
+    match *literal {
+        Literal::General { tag, content } => {
+            let tag = &*tag.to_ascii_lowercase();
+            Literal::General { tag, content }.to_string()
+        }
+        _ => literal.to_string(),
     }
 }
 
@@ -163,6 +174,7 @@ mod tests {
             ("\"a\"@b", "a@b"),
             ("\"a\\ b\"@b", "\"a b\"@b"),
             ("a@[ipv6:0:0:0:0:0:0:0:1]", "a@[IPv6:::1]"),
+            ("a@[X-Y:Z]", "a@[x-y:Z]"),
         ] {
             let mailbox = Mailbox::try_from(text).unwrap();
             assert_eq!(mailbox.canonical().unwrap().as_str(), expected);

@@ -60,12 +60,17 @@ impl OwnedReply {
     /// Adds a line; a text that has line ends makes several.
     pub fn push_line(&mut self, line: &[u8]) {
         for line in display::split(line) {
-            if self.has_line {
-                self.text.push(b'\n');
-            }
-            self.has_line = true;
-            self.text.extend_from_slice(line);
+            self.push_one(line);
         }
+    }
+
+    /// Adds a line that has no LF in it.
+    fn push_one(&mut self, line: &[u8]) {
+        if self.has_line {
+            self.text.push(b'\n');
+        }
+        self.has_line = true;
+        self.text.extend_from_slice(line);
     }
 
     /// The view of it that is written and compared.
@@ -122,7 +127,7 @@ impl From<&Answer<'_>> for OwnedReply {
     fn from(answer: &Answer<'_>) -> Self {
         let mut owned = Self::new(answer.code, answer.status);
         for line in answer.lines() {
-            owned.push_line(line);
+            owned.push_one(line);
         }
         owned
     }
