@@ -58,8 +58,6 @@ impl Session<'_> {
     pub(in crate::server) fn begin_answers(&mut self) {
         self.phase = Phase::Delivered;
         self.answered = 0;
-        self.body_until = NEVER;
-        self.progress();
     }
 
     /// The recipient whose answer is due.
