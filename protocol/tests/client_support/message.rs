@@ -49,6 +49,11 @@ impl Message {
             "from" => self.from = value.into(),
             "to" => self.to = value.split(',').map(Into::into).collect(),
             "count" => self.to = vec!["y@b.example".into(); value.parse().unwrap()],
+            "long" => {
+                // Lines of 204 octets.
+                let to = format!("y@{}example", format!("{}.", "a".repeat(60)).repeat(3));
+                self.to = vec![to; value.parse().unwrap()];
+            }
             "domains" => {
                 let count: usize = value.parse().unwrap();
                 self.to = (0..count).map(|n| format!("y@{n}.example")).collect();
