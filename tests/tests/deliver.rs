@@ -159,6 +159,66 @@ fn each_recipient_has_its_own_fate() {
     assert_eq!(sink.already(), None, "something was sent twice");
 }
 
+/// The next host takes two recipients a transaction, one domain and two transactions a connection: what has
+/// no room is sent at once, on as many connections as it takes, and it is still the first attempt.
+#[test]
+fn limits_of_the_next_host_are_kept() {
+    let sink = Sink::with(Script::accept().offering(&[
+        "PIPELINING",
+        "SIZE",
+        "LIMITS MAILMAX=2 RCPTMAX=2 RCPTDOMAINMAX=1",
+    ]));
+    let mut server = impatient(&sink)
+        .set("queue", "retry_interval = \"1h\"")
+        .set("queue", "max_retry_interval = \"1h\"")
+        .start();
+    let recipients: Vec<String> = (0..7)
+        .map(|n| format!("{n}@{}.example", if n < 5 { "a" } else { "b" }))
+        .collect();
+    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    submit(&server, "sender@client.example", &recipients, "limits");
+    let mut received: Vec<Received> = Vec::new();
+    while received
+        .iter()
+        .map(|one| one.recipients.len())
+        .sum::<usize>()
+        < recipients.len()
+    {
+        received.push(sink.next());
+    }
+    let mut all: Vec<&str> = received
+        .iter()
+        .flat_map(|one| one.recipients.iter().map(String::as_str))
+        .collect();
+    all.sort_unstable();
+    assert_eq!(all, recipients, "each of them once");
+    assert!(received.iter().all(|one| one.recipients.len() <= 2));
+    for connection in 0..sink.connection_count() {
+        let here = received.iter().filter(|one| one.connection == connection);
+        let mut domains: Vec<&str> = here
+            .clone()
+            .flat_map(|one| &one.recipients)
+            .filter_map(|recipient| recipient.split('@').next_back())
+            .collect();
+        domains.dedup();
+        assert!(here.count() <= 2, "{received:?}");
+        assert!(domains.len() <= 1, "{received:?}");
+    }
+    server.stop();
+    assert_eq!(sink.already(), None, "something was sent twice");
+    let events = server.events();
+    let told = events.iter().filter(|event| event["type"] == "Delivery");
+    for event in told {
+        assert_eq!(event["num_attempts"], 1, "{event}");
+    }
+    assert!(
+        !events
+            .iter()
+            .any(|event| event["type"] == "TransientFailure"),
+        "{events:?}"
+    );
+}
+
 /// Deferred twice, then taken; the log tells it.
 #[test]
 fn a_deferred_message_is_tried_again() {

@@ -262,6 +262,11 @@ impl<S: Source> Connection<'_, S> {
                 }
                 heard = Heard::MessageEnd;
             }
+            Event::LeftOver(from) => {
+                if let Some(work) = self.works.front_mut() {
+                    work.outcome.left_over(from);
+                }
+            }
             Event::Over => heard = Heard::MessageEnd,
             Event::Unsendable(reason) => {
                 if let Some(work) = self.works.front_mut() {
@@ -300,15 +305,18 @@ impl<S: Source> Connection<'_, S> {
             | Event::Authenticated(_)
             | Event::AuthRefused(_)
             | Event::Other(_)
-            | Event::LeftOver(_)
             | Event::Delivered(..) => {}
         }
         self.inbox.consume(used);
         if matches!(heard, Heard::MessageEnd)
             && let Some(work) = self.works.pop_front()
         {
-            self.answered_count += 1;
-            self.source.settle(work.parcel, work.outcome.finish());
+            if work.outcome.is_untried() {
+                self.source.give_back(work.parcel);
+            } else {
+                self.answered_count += 1;
+                self.source.settle(work.parcel, work.outcome.finish());
+            }
         }
         heard
     }
@@ -338,7 +346,9 @@ impl<S: Source> Connection<'_, S> {
     }
 
     async fn wait_for_work(&mut self) -> Result<(), End> {
-        let is_used_up = self.begun_count >= self.settings.message_count_max;
+        //= RFC 9422 section 4: what the peer's limits leave no room for needs another connection
+        let is_used_up =
+            self.begun_count >= self.settings.message_count_max || self.session.is_used_up();
         let filled = if is_used_up || self.source.is_stopping() {
             Some(Ok(Fill::Deadline))
         } else {
@@ -389,6 +399,10 @@ impl<S: Source> Connection<'_, S> {
             let Some(work) = self.works.pop_front() else {
                 return;
             };
+            if work.outcome.is_untried() {
+                self.source.give_back(work.parcel);
+                continue;
+            }
             let recipients = work.recipients;
             match work
                 .outcome

@@ -186,6 +186,22 @@ impl Outcome {
         self.everybody_left(OwnedAnswer::of(answer));
     }
 
+    /// The recipients from this number on were left over, and nobody was told of them: the report will not
+    /// mention them, so that the same attempt goes on with them.
+    pub fn left_over(&mut self, from: u16) {
+        let mut left_over = self.recipients.bits;
+        for _ in 0..from {
+            left_over &= left_over.wrapping_sub(1);
+        }
+        self.recipients.bits &= !left_over;
+        self.open &= !left_over;
+    }
+
+    /// Whether everybody was left over.
+    pub const fn is_untried(&self) -> bool {
+        self.recipients.bits == 0
+    }
+
     /// The peer cannot be given this message.
     pub fn unsendable(&mut self, reason: Unsendable) {
         let text = match reason {
