@@ -133,7 +133,7 @@ fn words_do_not_make_a_friend() {
         client.command("RSET").expect(250);
     }
     // XCLIENT and PROXY are for those who are told that they may.
-    client.command("XCLIENT ADDR=127.0.0.2").expect(500);
+    client.command("XCLIENT ADDR=127.0.0.2").expect(502);
     let mut proxied = Client::open_from(STRANGER.parse().expect("an address"), server.address())
         .expect("a connection");
     proxied
