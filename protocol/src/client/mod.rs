@@ -49,6 +49,51 @@
 //!
 //! Every transaction that was begun ends by exactly one of `Sent`, `Over`, `Unsendable` and
 //! `Refused`, in the order of the transactions, or by the end of the connection.
+//!
+//! What else there is:
+//!
+//! * **TLS**: `start_tls` behind `Ready`, shake hands at `Handshake`, then `tls_established`; or
+//!   [`Session::over_tls`] where the connection is encrypted from its first byte on.
+//! * **AUTH**: `auth`, then `respond` or `cancel_auth` to each `Challenge`, until `Authenticated` or
+//!   `AuthRefused`. What is said is [`crate::sasl`]'s business.
+//! * **Questions** (VRFY, EXPN, HELP, NOOP, ETRN, XCLIENT, XFORWARD and private ones): `ask`, answered by `Other`.
+//! * **Content of unknown size** in the caller's chunks, where [`Config::own_chunks`] says so or it is
+//!   binary: `write` says [`Next::Chunk`], `chunk` announces it, `segments` takes it.
+//! * **LMTP**, [`Config::lmtp`]: behind the content comes `Delivered` for each recipient that was taken, then `Over`.
+//! * **LIMITS** of the peer: `LeftOver` names the recipients that want a transaction of their own;
+//!   [`Session::is_used_up`] says that nothing more can be sent on this connection.
+//! * **Parameters** of [`Mail`] and [`Recipient`] that are wishes (DSN, MT-PRIORITY, AUTH, BY in mode N) are left out
+//!   where the peer does not offer them; where they are conditions (SMTPUTF8, 8BITMIME, BINARYMIME, REQUIRETLS, BY
+//!   in mode R, HOLDFOR, HOLDUNTIL) the message is `Unsendable`.
+//!
+//! ```
+//! use mailrail_protocol::client::{Config, Event, Session};
+//! use mailrail_protocol::sasl::Mechanism;
+//! use mailrail_protocol::time::Instant;
+//!
+//! let (config, now) = (Config::new("a.example"), Instant::from_micros(0));
+//! let mut session = Session::over_tls(&config, now);
+//! let mut input = &b"220 mx\r\n250-mx\r\n250 AUTH LOGIN\r\n334 VXNlcm5hbWU6\r\n535 5.7.8 no\r\n"[..];
+//! let mut out = Vec::new();
+//! loop {
+//!     match session.receive(now, &mut input, &mut out) {
+//!         Event::Ready(extensions) => {
+//!             assert!(extensions.mechanisms().has(Mechanism::Login));
+//!             session.auth(Mechanism::Login, None, &mut out);
+//!         }
+//!         Event::Challenge(base64) => {
+//!             assert_eq!(base64, b"VXNlcm5hbWU6");
+//!             session.respond(b"tim", &mut out);
+//!         }
+//!         Event::AuthRefused(answer) => {
+//!             assert_eq!(answer.code.get(), 535);
+//!             break;
+//!         }
+//!         _ => {} // here the greeting was answered by EHLO
+//!     }
+//! }
+//! assert_eq!(out, b"EHLO a.example\r\nAUTH LOGIN\r\ndGlt\r\n");
+//! ```
 
 mod config;
 mod event;
