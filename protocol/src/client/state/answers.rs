@@ -125,7 +125,9 @@ impl Session<'_> {
                 self.sent(answer)
             }
             Kind::EndOfNothing => self.taken_back(),
-            Kind::Reset if positive => self.taken_back(),
+            // Refused before TLS or AUTH, as MAIL was: there is nothing to take back.
+            //= RFC 3207 section 4: before TLS a server may say 530 to RSET as well
+            Kind::Reset if positive || !self.stale => self.taken_back(),
             Kind::Reset => self.unexpected(kind, answer),
             Kind::Chunk | Kind::ChunkLast => self.chunk_answered(kind, answer),
             Kind::Quit => self.close(answer),
