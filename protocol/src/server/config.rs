@@ -32,7 +32,7 @@ pub struct Config {
     /// Mechanisms of AUTH that are offered without TLS too.
     //= RFC 4954 section 4: passwords in clear text want an encrypted connection
     pub mechanisms_in_clear: Mechanisms,
-    /// Nothing but NOOP, EHLO, STARTTLS and QUIT before TLS, and XCLIENT where it is offered.
+    /// Nothing but NOOP, EHLO, STARTTLS, RSET and QUIT before TLS, and XCLIENT where it is offered.
     //= RFC 3207 section 4: before TLS, 530 to all but NOOP, EHLO, STARTTLS and QUIT
     pub tls_required: bool,
     /// No MAIL, VRFY, EXPN or ETRN before AUTH.

@@ -180,10 +180,15 @@ impl Session<'_> {
             return None;
         }
         //= RFC 3207 section 4: NOOP, EHLO, STARTTLS and QUIT are never refused so
+        //= RFC 5321 section 4.1.1.5: nor is RSET, which is always answered with 250
         match verb {
-            Verb::Noop | Verb::Ehlo | Verb::Lhlo | Verb::StartTls | Verb::Quit | Verb::XClient => {
-                None
-            }
+            Verb::Noop
+            | Verb::Ehlo
+            | Verb::Lhlo
+            | Verb::StartTls
+            | Verb::Reset
+            | Verb::Quit
+            | Verb::XClient => None,
             _ => Some(&Reply::TLS_REQUIRED),
         }
     }
