@@ -408,6 +408,27 @@ fn routes_are_chosen_by_domain() {
     assert_eq!(any.next().recipients, ["c@other.example"]);
 }
 
+/// A domain in UTF-8 goes the way of its A-labels.
+#[test]
+fn a_domain_in_utf8_has_the_route_of_its_a_labels() {
+    let (named, any) = (Sink::start(), Sink::start());
+    let server = Server::setup()
+        .route("*", any.address())
+        .route("xn--bcher-kva.example", named.address())
+        .start();
+    let mut client = server.client();
+    client
+        .command("MAIL FROM:<sender@client.example> SMTPUTF8")
+        .expect(250);
+    client.command("RCPT TO:<b@Bücher.example>").expect(250);
+    client.command("DATA").expect(354);
+    client
+        .send(b"Subject: x\r\n\r\nx\r\n.\r\n")
+        .expect("a connection");
+    client.reply().expect(250);
+    assert_eq!(named.next().recipients, ["b@Bücher.example"]);
+}
+
 /// The hosts of a domain by preference, an address alone as the host of its domain, and a domain
 /// that takes no mail.
 #[test]

@@ -9,9 +9,11 @@ use crate::message::{Class, Id, Status};
 use crate::queue::placement::{Placement, placement, share};
 use crate::queue::site::{self, NoWay, Plan};
 use crate::queue::{self, DestinationId, LaneId, Resolution, Wake};
+use mailrail_protocol::address::{Domain, NoAsciiForm};
 use mailrail_runtime::dns::{DnsError, Mx, Resolver};
 use mailrail_runtime::signal::Notify;
 use mailrail_runtime::{clock, shard, timer};
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -97,6 +99,15 @@ impl Way {
     }
 }
 
+/// A destination as routes and the DNS name it; one that has no such form stays as it is, and will
+/// not be found.
+//= RFC 6531 section 3.7.1: a domain in UTF-8 is looked up by its A-labels
+fn in_ascii(destination: &str) -> String {
+    Domain::Name(destination)
+        .to_ascii()
+        .map_or_else(|NoAsciiForm| destination.to_owned(), Cow::into_owned)
+}
+
 /// What was found out about a domain.
 enum Found {
     Lane { way: Way, connection_limit: u32 },
@@ -108,7 +119,7 @@ impl World {
     /// Finds out where a destination's mail goes.
     pub(super) fn resolve(&self, destination: DestinationId) {
         let world = self.rc();
-        let domain = self.queue.borrow().destination_name(destination).to_owned();
+        let domain = in_ascii(self.queue.borrow().destination_name(destination));
         let config = Rc::clone(&self.config.borrow());
         if let Some(route) = config.routes.find(domain.as_bytes()) {
             self.resolved(destination, by_route(route));
@@ -405,4 +416,22 @@ impl World {
 /// An answer of our own for a parcel that could not be tried.
 pub(super) fn local_failure(text: &str) -> OwnedAnswer {
     OwnedAnswer::local(451, Status::new(Class::Transient, 3, 0), text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_are_looked_up_in_ascii() {
+        for (destination, expected) in [
+            ("mx.example", "mx.example"),
+            ("bücher.example", "xn--bcher-kva.example"),
+            ("BÜCHER.example", "xn--bcher-kva.example"),
+            ("[ipv6:::1]", "[ipv6:::1]"),
+            ("ü\u{200d}.example", "ü\u{200d}.example"),
+        ] {
+            assert_eq!(in_ascii(destination), expected);
+        }
+    }
 }
