@@ -48,8 +48,20 @@ impl Example {
     /// # Panics
     /// When it ends instead of listening.
     pub fn start(name: &'static str, arguments: &[&str]) -> Self {
+        let listen = ["--listen", "127.0.0.1:0"];
+        Self::run(name, &[&listen, arguments].concat())
+    }
+
+    /// Starts the proxy in front of a server.
+    ///
+    /// # Panics
+    /// When it ends instead of listening.
+    pub fn proxy(server: SocketAddr) -> Self {
+        Self::run("proxy", &["127.0.0.1:0", &server.to_string()])
+    }
+
+    fn run(name: &'static str, arguments: &[&str]) -> Self {
         let mut child = Command::new(example(name))
-            .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
