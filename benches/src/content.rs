@@ -15,6 +15,8 @@ const BASE64: &[u8] =
     b"UmVjZWl2ZWQ6IGZyb20gbXguZXhhbXBsZSAobXguZXhhbXBsZSBbMTkyLjAuMi4xXSkgYnkgYQ==\r\n";
 const DOTS: &[u8] =
     b".The quick brown fox jumps over the lazy dog, and on and on and on it goes..\r\n";
+/// Nothing but letters beyond ASCII, which is the worst for whoever hopes that there are few.
+const UTF8: &str = "äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäö\r\n";
 const SHORT: &[u8] = b"x\r\n";
 /// RFC 5322 section 2.1.1: the longest line that is allowed.
 const LONG: &[u8; 1000] = &long();
@@ -27,9 +29,10 @@ const fn long() -> [u8; 1000] {
 }
 
 /// The kinds.
-pub const KINDS: [Kind; 5] = [
+pub const KINDS: [Kind; 6] = [
     kind("text", TEXT),
     kind("base64", BASE64),
+    kind("UTF-8", UTF8.as_bytes()),
     kind("998-octet lines", LONG),
     kind("short lines", SHORT),
     kind("dots", DOTS),
@@ -38,6 +41,11 @@ pub const KINDS: [Kind; 5] = [
 const fn kind(name: &'static str, line: &'static [u8]) -> Kind {
     Kind { name, line }
 }
+
+const _: () = assert!(
+    TEXT.len() == 78 && BASE64.len() == 78 && UTF8.len() == 78 && DOTS.len() == 78,
+    "lines of 76 octets"
+);
 
 impl Kind {
     /// Whole lines of this kind, as many as fit in `len` octets.
