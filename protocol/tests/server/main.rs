@@ -3,4 +3,6 @@
 mod api;
 mod cuts;
 mod runner;
+mod settings;
+mod show;
 mod transcripts;

@@ -24,14 +24,12 @@
 //! `config tls=` begins with a connection that is encrypted, and `! tls` ends with one: `binding` and
 //! `certificate` say what is known of it. Some settings are lists, parted by commas.
 
-use mailrail_protocol::command::{
-    Attribute, AttributeSet, Etrn, Mail, PriorityProfile, Recipient, Submitter,
-};
-use mailrail_protocol::extension::{Extension, Extensions, FutureRelease};
+use super::settings::tls;
+use super::show::{escape, show_mail, show_other, show_recipient, unescape};
+use mailrail_protocol::extension::Extension;
 use mailrail_protocol::limits::REPLY_LEN_MAX;
 use mailrail_protocol::reply::{Code, Reply, Status};
-use mailrail_protocol::sasl::{Mechanism, Mechanisms};
-use mailrail_protocol::server::{Config, Event, Expects, Other, Peer, Session, Tls, Turn, Verdict};
+use mailrail_protocol::server::{Config, Event, Expects, Peer, Session, Tls, Turn};
 use mailrail_protocol::time::Instant;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -39,7 +37,7 @@ use std::time::Duration;
 /// A transcript, read.
 pub(super) struct Transcript {
     pub(super) config: Config,
-    peer: Peer,
+    pub(super) peer: Peer,
     pub(super) steps: Vec<Step>,
     /// What must be seen, in order.
     pub(super) expected: Vec<String>,
@@ -222,86 +220,6 @@ C EHLO a.example
             self.expected.push(format!("S {line}"));
         }
         self.answers.push(Some(answer));
-    }
-
-    fn configure(&mut self, word: &str) {
-        let (key, value) = word.split_once('=').unwrap();
-        let number = || value.parse().unwrap();
-        let seconds = || Duration::from_secs(value.parse().unwrap());
-        let extension = || named(value);
-        let verdict = || match value {
-            "accept" => Verdict::Accept,
-            "reject" => Verdict::Reject,
-            other => panic!("no verdict: {other}"),
-        };
-        let mechanisms = || {
-            value.split(',').fold(Mechanisms::NONE, |set, word| {
-                set.with(Mechanism::of(word.as_bytes()).unwrap())
-            })
-        };
-        let attributes = || {
-            value.split(',').fold(AttributeSet::NONE, |set, word| {
-                set.with(Attribute::of(word.as_bytes()).unwrap())
-            })
-        };
-        let config = &mut self.config;
-        match key {
-            "only" => {
-                let words = value.split(',');
-                config.extensions = words.fold(Extensions::NONE, |set, word| set.with(named(word)));
-            }
-            "lmtp" => config.lmtp = value == "yes",
-            "tls" => self.peer = Peer::behind(tls(value)),
-            "tls_required" => config.tls_required = value == "yes",
-            "auth_required" => config.auth_required = value == "yes",
-            "private_commands" => config.private_commands = value == "yes",
-            "mechanisms" => config.extensions = config.extensions.with_mechanisms(mechanisms()),
-            "mechanisms_in_clear" => config.mechanisms_in_clear = mechanisms(),
-            "x_client" => config.extensions = config.extensions.with_x_client(attributes()),
-            "x_forward" => config.extensions = config.extensions.with_x_forward(attributes()),
-            "deliver_by_min" => {
-                config.extensions = config.extensions.with_deliver_by_min(number());
-            }
-            "hold_max_s" => {
-                config.extensions = config.extensions.with_future_release(FutureRelease {
-                    interval_max_s: number(),
-                    until_max: 4_000_000_000,
-                });
-            }
-            "priority_profile" => {
-                assert_eq!(value, "MIXER");
-                let with = config
-                    .extensions
-                    .with_priority_profile(PriorityProfile::Mixer);
-                config.extensions = with;
-            }
-            "mail_count_max" => config.limits.mail_count_max = number(),
-            "greeting" => config.greeting = value.into(),
-            "with" => config.extensions = config.extensions.with(extension()),
-            "without" => config.extensions = config.extensions.without(extension()),
-            "size_max" => {
-                config.extensions = config.extensions.with_size_max(value.parse().unwrap());
-            }
-            "recipient_count_max" => config.limits.recipient_count_max = number(),
-            "error_count_max" => config.limits.error_count_max = number(),
-            "refusal_count_max" => config.limits.refusal_count_max = number(),
-            "command_count_max" => config.limits.command_count_max = number(),
-            "swallow_max" => config.limits.swallow_max = value.parse().unwrap(),
-            "bare_line_ends" => config.strictness.bare_line_ends = verdict(),
-            "nul" => config.strictness.nul = verdict(),
-            "bare_lf_in_commands" => config.strictness.bare_lf_in_commands = verdict(),
-            "spaces_around_colon" => config.strictness.spaces_around_colon = verdict(),
-            "missing_brackets" => config.strictness.missing_brackets = verdict(),
-            "utf8_unannounced" => config.strictness.utf8_unannounced = verdict(),
-            "hello_syntax" => config.strictness.hello_syntax = verdict(),
-            "address_lengths" => config.strictness.address_lengths = verdict(),
-            "text_line_len_max" => config.strictness.text_line_len_max = Some(number()),
-            "command_s" => config.timeouts.command = seconds(),
-            "body_s" => config.timeouts.body = seconds(),
-            "body_total_s" => config.timeouts.body_total = seconds(),
-            "idle_total_s" => config.timeouts.idle_total = seconds(),
-            other => panic!("unknown setting: {other}"),
-        }
     }
 
     /// Runs it and says what was seen.
@@ -571,84 +489,6 @@ impl<'c> Runner<'c> {
     }
 }
 
-/// A sender, and each parameter that was given.
-fn show_mail(mail: &Mail<'_>) -> String {
-    let mut words = vec![format!("Mail <{}>", mail.from)];
-    words.extend(mail.size.map(|size| format!("size={size}")));
-    words.extend(mail.body.map(|body| format!("body={body:?}")));
-    words.extend(mail.smtputf8.then(|| "smtputf8".into()));
-    words.extend(mail.require_tls.then(|| "require_tls".into()));
-    words.extend(mail.return_.map(|part| format!("return={part:?}")));
-    let id = mail.envelope_id;
-    words.extend(id.map(|id| format!("envelope_id={}", id.as_str())));
-    words.extend(mail.submitter.map(|submitter| match submitter {
-        Submitter::Unknown => "submitter=<>".into(),
-        Submitter::Mailbox(mailbox) => format!("submitter={}", mailbox.as_str()),
-    }));
-    words.extend(mail.deliver_by.map(|by| {
-        let mode = if by.notify { 'N' } else { 'R' };
-        let trace = if by.trace { "T" } else { "" };
-        format!("deliver_by={};{mode}{trace}", by.seconds)
-    }));
-    words.extend(mail.hold.map(|hold| format!("hold={hold:?}")));
-    let priority = mail.priority;
-    words.extend(priority.map(|priority| format!("priority={}", priority.get())));
-    words.join(" ")
-}
-
-/// A recipient, and each parameter that was given.
-fn show_recipient(recipient: &Recipient<'_>) -> String {
-    let mut entry = format!("Recipient <{}>", recipient.to);
-    if let Some(notify) = recipient.notify {
-        entry += &format!(" notify={notify:?}");
-    }
-    if let Some(original) = recipient.original {
-        let address = original.address();
-        entry += &format!(" original={};{}", original.address_type(), address.as_str());
-    }
-    entry
-}
-
-/// A command as it is written: its verb and its argument.
-fn show_other(other: &Other<'_>) -> String {
-    let argument = match other {
-        Other::Verify(text) | Other::Expand(text) | Other::Help(text) => escape(text.as_bytes()),
-        Other::Etrn(etrn) => match etrn {
-            Etrn::Node(name) => (*name).into(),
-            Etrn::Subdomains(name) => format!("@{name}"),
-            Etrn::Queue(name) => format!("#{name}"),
-        },
-        Other::XClient(attributes) | Other::XForward(attributes) => attributes.as_str().into(),
-        Other::Private(line) => return format!("Private {}", escape(line.as_bytes())),
-        other => format!("{other:?}"),
-    };
-    format!("{} {argument}", other.verb().word())
-        .trim_end()
-        .into()
-}
-
-fn named(keyword: &str) -> Extension {
-    let known = Extension::ALL.into_iter();
-    let mut found = known.filter(|extension| extension.keyword() == keyword);
-    found
-        .next()
-        .unwrap_or_else(|| panic!("no extension: {keyword}"))
-}
-
-/// What a transcript says of TLS.
-fn tls(words: &str) -> Tls {
-    let mut tls = Tls::PLAIN;
-    for word in words.split(',') {
-        match word {
-            "plain" => {}
-            "binding" => tls.channel_binding = true,
-            "certificate" => tls.client_certificate = true,
-            other => panic!("no such thing is known of TLS: {other}"),
-        }
-    }
-    tls
-}
-
 /// Where a transcript says nothing (or there is none): yes to everything.
 fn default_answer(entry: &str) -> Answer {
     let mut words = entry.split(' ');
@@ -692,53 +532,4 @@ pub(super) fn run_bytes(config: &Config, peer: Peer, bytes: &[u8], cut: Cut) -> 
         answers: Vec::new(),
     };
     transcript.run(cut)
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        let (&letter, behind) = rest.split_first().unwrap();
-        rest = behind;
-        out.push(match letter {
-            b'r' => b'\r',
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'0' => 0,
-            b'\\' => b'\\',
-            b'x' => {
-                let (digits, behind) = rest.split_at(2);
-                rest = behind;
-                u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
-            }
-            other => panic!("unknown escape: {}", other as char),
-        });
-    }
-    out
-}
-
-fn escape(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '\r' => out += "\\r",
-                '\n' => out += "\\n",
-                '\t' => out += "\\t",
-                '\0' => out += "\\0",
-                '\\' => out += "\\\\",
-                c if c.is_control() => out += &format!("\\x{:02x}", c as u32),
-                c => out.push(c),
-            }
-        }
-        for byte in chunk.invalid() {
-            out += &format!("\\x{byte:02x}");
-        }
-    }
-    out
 }
