@@ -1,7 +1,7 @@
 //! Replies, both ways: read whole and byte by byte they are the same, and what is written is read
 //! back as one reply, whatever its text. What is passed on stays what it was.
 
-use mailrail_protocol::limits::REPLY_LEN_MAX;
+use mailrail_protocol::limits::{REPLY_LEN_MAX, REPLY_LINE_COUNT_MAX, REPLY_LINE_LEN_MAX};
 use mailrail_protocol::reply::parse::{ANSWER_LEN_MAX, Fault, Reader};
 use mailrail_protocol::reply::{Answer, Code, OwnedReply, Reply, Status};
 
@@ -85,8 +85,14 @@ fn pass_on(answer: &Answer<'_>) {
     let read = Reader::default().take(&mut &once[..]);
     let read = read.expect("a reply of ours is a reply").expect("whole");
     assert_eq!(read.code, answer.code);
-    // A text that looks like a status is read as one; and behind a cut, empty lines may be left over.
-    if answer.status.is_none() || answer.lines().count() > 16 || answer.raw().len() > 1024 {
+    // A text that looks like a status is read as one.
+    if answer.status.is_none() {
+        return;
+    }
+    // Behind a cut, empty lines may be left over, which the next one leaves out.
+    let is_cut = read.lines().count() == usize::from(REPLY_LINE_COUNT_MAX)
+        || once.len() + REPLY_LINE_LEN_MAX > REPLY_LEN_MAX;
+    if is_cut {
         return;
     }
     let mut twice = Vec::new();
