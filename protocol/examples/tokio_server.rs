@@ -13,7 +13,7 @@ use mailrail_protocol::sasl::{Decoy, Mechanism, Mechanisms, ScramSecret, base64}
 use mailrail_protocol::server::{Config, Event, Peer, Session, Tls};
 use mailrail_protocol::time::Instant;
 use std::error::Error;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -210,6 +210,8 @@ impl Server {
                     let left = session.deadline().unwrap_or_default().since(self.now());
                     match timeout(left, inbox.fill(&mut stream)).await {
                         Ok(Ok(0)) => return Ok(()),
+                        // Many do not say that TLS ends; the dialogue has ends of its own.
+                        Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
                         Ok(filled) => drop(filled?),
                         Err(_) => session.handle_timeout(self.now(), &mut out),
                     }
