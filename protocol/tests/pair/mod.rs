@@ -266,6 +266,8 @@ impl Pair<'_> {
                 self.trouble = Trouble::GiverSleeps(usize::MAX);
                 true
             }
+            // How long a handshake may take is not the client's session to say.
+            Trouble::TakerSleeps(from) if from <= round && self.giver.shakes_hands => false,
             Trouble::TakerSleeps(from) if from <= round => {
                 self.now = self.giver.session.deadline().expect("a wait has an end");
                 self.giver.session.handle_timeout(self.now);
