@@ -59,6 +59,7 @@ pub(crate) struct Giver<'c> {
     quit: bool,
     tls_asked: bool,
     login: Option<Login>,
+    login_count: usize,
     /// Commands outside of transactions, as they were written.
     pub(crate) questions: Vec<Vec<u8>>,
     pub(crate) answered: usize,
@@ -84,6 +85,7 @@ impl<'c> Giver<'c> {
             quit: false,
             tls_asked: false,
             login: None,
+            login_count: 0,
             questions: Vec::new(),
             answered: 0,
             shakes_hands: false,
@@ -310,16 +312,19 @@ impl<'c> Giver<'c> {
                 return true;
             }
         }
+        // A server that has seen too many of them fail hangs up.
         if !self.session.is_authenticated()
+            && self.login_count < 5
             && tape.choice(4) == 3
             && let Some(login) = Login::new(offered.mechanisms(), tape)
         {
             let initial = login.initial();
             self.session.auth(login.mechanism(), initial, &mut self.out);
             self.login = Some(login);
+            self.login_count += 1;
             return true;
         }
-        // A server that answers too many of them with 500 hangs up.
+        // Likewise one that has answered too many with 500.
         self.questions.len() < 8 && tape.rarely() && self.question(tape)
     }
 
