@@ -25,6 +25,11 @@ impl<'i> Xtext<'i> {
         Self::check(text, VALUE | HIGH)
     }
 
+    /// What was read before, and kept as it was written.
+    pub(crate) const fn known(text: &'i str) -> Self {
+        Self(text)
+    }
+
     fn check(text: &'i [u8], class: u8) -> Option<Self> {
         let mut rest = text;
         while let Some((&octet, behind)) = rest.split_first() {

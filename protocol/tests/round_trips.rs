@@ -5,8 +5,8 @@ use mailrail_protocol::address::{Charset, ForwardPath, Mailbox, ReversePath};
 use mailrail_protocol::command::parse::{self, Bdat};
 use mailrail_protocol::command::{
     Attribute, AttributeSet, Attributes, Auth, BodyKind, DeliverBy, Etrn, Hold, Mail, Notify,
-    OriginalRecipient, Other, Priority, PriorityProfile, Recipient, Return, Strictness, Submitter,
-    Value, Verb, Verdict, write,
+    OriginalRecipient, Other, OwnedMail, OwnedRecipient, Priority, PriorityProfile, Recipient,
+    Return, Strictness, Submitter, Value, Verb, Verdict, write,
 };
 use mailrail_protocol::extension::{self, Extension, Extensions, FutureRelease, Limits};
 use mailrail_protocol::reply::parse::Reader;
@@ -198,6 +198,7 @@ proptest! {
         mail.write(&mut wire);
         let argument = argument(&wire, Verb::Mail);
         prop_assert_eq!(parse::mail(argument, &everything(), &Strictness::STRICT), Ok(mail));
+        prop_assert_eq!(OwnedMail::from(mail).as_mail(), mail);
         prop_assert_eq!(parse::mail(argument, &everything(), &lenient()), Ok(mail));
         // Where nothing is offered, no parameter is known.
         let plain = Mail::new(mail.from);
@@ -227,6 +228,7 @@ proptest! {
         for strictness in [Strictness::STRICT, lenient()] {
             let found = parse::recipient(argument, true, &offered, &strictness);
             prop_assert_eq!(found, Ok(recipient));
+            prop_assert_eq!(OwnedRecipient::from(recipient).as_recipient(), recipient);
         }
         let found = parse::recipient(argument, false, &offered, &Strictness::STRICT);
         prop_assert_eq!(found.is_ok(), to.as_str().is_ascii());

@@ -5,6 +5,7 @@ mod attributes;
 pub(crate) mod date;
 mod dsn;
 mod other;
+mod owned;
 mod parameters;
 pub mod parse;
 mod strictness;
@@ -15,6 +16,7 @@ pub mod write;
 pub use attributes::{Attribute, AttributeSet, Attributes, Value};
 pub use dsn::{Notify, OriginalRecipient, Return};
 pub use other::{Etrn, Other};
+pub use owned::{OwnedMail, OwnedRecipient};
 pub use strictness::{Strictness, Verdict};
 pub use timing::{DeliverBy, Hold, Priority, PriorityProfile};
 
@@ -98,7 +100,7 @@ pub enum BodyKind {
 }
 
 /// MAIL FROM and its parameters.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[non_exhaustive]
 pub struct Mail<'i> {
     /// Where failures are reported to.
@@ -156,7 +158,7 @@ impl<'i> Mail<'i> {
 }
 
 /// RCPT TO and its parameters.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[non_exhaustive]
 pub struct Recipient<'i> {
     /// Where the message shall go.

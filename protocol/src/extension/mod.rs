@@ -255,6 +255,17 @@ impl Extensions {
         self
     }
 
+    /// What both sets have, with what this one says of each, and the smaller of the two limits of SIZE: what a
+    /// proxy offers of its own when the next host offers `other`.
+    #[must_use]
+    pub const fn and(mut self, other: Self) -> Self {
+        self.bits &= other.bits;
+        if self.size_max == 0 || (other.size_max != 0 && other.size_max < self.size_max) {
+            self.size_max = other.size_max;
+        }
+        self
+    }
+
     /// The same set and SIZE, with this limit in octets; 0 names none.
     //= RFC 1870 section 4: zero says that there is no fixed maximum
     #[must_use]
@@ -454,5 +465,23 @@ mod tests {
         for word in ["", "HEAD", "PIPELINERS", "FUTURERELEASES"] {
             assert_eq!(Extension::of(word.as_bytes()), None, "{word}");
         }
+    }
+
+    #[test]
+    fn what_both_have() {
+        const ONE: Extensions = Extensions::NONE
+            .with(Extension::Pipelining)
+            .with(Extension::Dsn);
+        const OTHER: Extensions = Extensions::NONE
+            .with(Extension::Dsn)
+            .with(Extension::Chunking);
+        assert_eq!(ONE.and(OTHER), Extensions::NONE.with(Extension::Dsn));
+        for (one, other, both) in [(0, 0, 0), (0, 7, 7), (7, 0, 7), (7, 5, 5), (5, 7, 5)] {
+            let (one, other) = (ONE.with_size_max(one), OTHER.with_size_max(other));
+            let both = Extensions::NONE.with(Extension::Dsn).with_size_max(both);
+            assert_eq!(one.and(other), both);
+        }
+        let without = ONE.with_size_max(7).and(OTHER);
+        assert_eq!(without.size_max(), None);
     }
 }
