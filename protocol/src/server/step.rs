@@ -127,7 +127,7 @@ impl Session<'_> {
             Verb::Ehlo | Verb::Helo | Verb::Lhlo => self
                 .read_hello(verb, argument)
                 .map(|hello| self.hello(hello)),
-            Verb::Mail => self.mail(argument),
+            Verb::Mail => self.mail(argument).inspect_err(|_| self.note_failure()),
             Verb::Recipient => self.recipient(argument),
             Verb::Noop => Err(&Reply::OK),
             Verb::Verify

@@ -107,6 +107,11 @@ impl Session<'_> {
         }
     }
 
+    /// A transaction has failed: what was pipelined behind it comes nevertheless.
+    pub(in crate::server) fn note_failure(&mut self) {
+        self.excused = true;
+    }
+
     /// What was pipelined behind a failed transaction is through.
     pub(in crate::server) fn forget_failure(&mut self) {
         self.excused = false;
