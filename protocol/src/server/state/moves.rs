@@ -99,12 +99,17 @@ impl Session<'_> {
     //= RFC 2920 section 3.1: a client sends MAIL, RCPT and DATA without waiting for the replies
     pub(in crate::server) fn count_order_error(&mut self, reply: Refusal) {
         let is_error = match reply.code.get() {
-            503 => !self.excused,
+            503 => !self.excused && !self.lacks_refused_recipients(reply),
             code => code == Reply::TLS_REQUIRED.code.get(),
         };
         if is_error {
             self.count_error();
         }
+    }
+
+    /// Is it said for want of recipients, all of which were refused?
+    fn lacks_refused_recipients(&self, reply: Refusal) -> bool {
+        self.recipient_refused && *reply == Reply::NEED_RECIPIENT
     }
 
     /// A transaction has failed: what was pipelined behind it comes nevertheless.
