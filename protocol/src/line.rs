@@ -51,6 +51,15 @@ pub(crate) fn take_to_lf<'i>(input: &mut &'i [u8]) -> &'i [u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
+/// The same as [`skip`], for whom a LF alone will do.
+pub(crate) fn skip_to_lf(input: &mut &[u8]) -> bool {
+    let end = memchr(b'\n', input);
+    *input = end
+        .and_then(|end| input.get(end + 1..))
+        .unwrap_or_default();
+    end.is_some()
+}
+
 /// Throws the front of `input` away up to the next CRLF and says whether there was one. A CR at
 /// the end stays, since its LF may follow.
 pub(crate) fn skip(input: &mut &[u8]) -> bool {
@@ -140,6 +149,20 @@ mod tests {
             let mut left = input.as_bytes();
             assert_eq!(take_to_lf(&mut left), line.as_bytes(), "{input:?}");
             assert_eq!(left, rest.as_bytes(), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn skipping_to_a_lf() {
+        for (input, found, left) in [
+            ("abc\r", false, ""),
+            ("a\nb", true, "b"),
+            ("a\r\nb\n", true, "b\n"),
+            ("", false, ""),
+        ] {
+            let mut rest = input.as_bytes();
+            assert_eq!(skip_to_lf(&mut rest), found, "{input:?}");
+            assert_eq!(rest, left.as_bytes(), "{input:?}");
         }
     }
 

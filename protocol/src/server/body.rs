@@ -201,7 +201,12 @@ impl Session<'_> {
         out: &mut Vec<u8>,
     ) -> Option<Event<'i>> {
         let before = input.len();
-        let ended = line::skip(input);
+        // A line has the same end, whether it is read or not.
+        let ended = if self.config.strictness.bare_lf_in_commands.accepts() {
+            line::skip_to_lf(input)
+        } else {
+            line::skip(input)
+        };
         if self.has_swallowed((before - input.len()) as u64) {
             return Some(self.close(&Reply::UNSWALLOWED, out));
         }
