@@ -189,6 +189,10 @@ impl Session<'_> {
         }
         let verb = if self.chunked { Verb::Bdat } else { Verb::Data };
         let reply = self.end_swallow()?;
+        //= RFC 5321 section 3.8: 421 to any command says that the connection is closing
+        if reply.code == Reply::SHUTTING_DOWN.code {
+            return Some(self.close(&reply, out));
+        }
         self.say(&reply, out);
         Some(Event::Answered(verb, reply.code))
     }

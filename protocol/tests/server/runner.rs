@@ -169,6 +169,7 @@ C EHLO a.example
                 "tls certificate" => Step::Tls(tls("certificate")),
                 "abort LOCAL_ERROR" => Step::Abort(&Reply::LOCAL_ERROR),
                 "abort STORAGE_FULL" => Step::Abort(&Reply::STORAGE_FULL),
+                "abort SHUTTING_DOWN" => Step::Abort(&Reply::SHUTTING_DOWN),
                 other => panic!("unknown deed: {other}"),
             }),
             "=" => {

@@ -209,7 +209,7 @@ impl<'c> Session<'c> {
 
     /// In the middle of a body: the rest is swallowed, up to `Limits::swallow_max`, and answered
     /// with `reply` (in LMTP once for each recipient); beyond that, `reply` is given at once and the
-    /// connection closed.
+    /// connection closed. 421 closes it in any case.
     ///
     /// # Panics
     /// Outside a body, or while a turn is open.
