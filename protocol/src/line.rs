@@ -54,9 +54,7 @@ pub(crate) fn take_to_lf<'i>(input: &mut &'i [u8]) -> &'i [u8] {
 /// The same as [`skip`], for whom a LF alone will do.
 pub(crate) fn skip_to_lf(input: &mut &[u8]) -> bool {
     let end = memchr(b'\n', input);
-    *input = end
-        .and_then(|end| input.get(end + 1..))
-        .unwrap_or_default();
+    *input = end.and_then(|end| input.get(end + 1..)).unwrap_or_default();
     end.is_some()
 }
 

@@ -12,6 +12,10 @@ use crate::reply::Reply;
 use crate::time::Instant;
 use alloc::vec::Vec;
 
+/// Octets of a chunk that is worth its command: as many chunks of them as a message may have are no
+/// dialogue without a message. Some clients send chunks of 8 KiB, however large the message is.
+const CHUNK_LEN_UNCOUNTED: u64 = 1024;
+
 impl Session<'_> {
     pub(super) fn data<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Event<'i> {
         self.start_body_clock(now);
@@ -75,6 +79,9 @@ impl Session<'_> {
         if self.len.saturating_add(size) > self.size_max() {
             self.refuse_body(Swallow::Chunk, &Reply::TOO_LARGE);
             return Event::Reset;
+        }
+        if size >= CHUNK_LEN_UNCOUNTED {
+            self.uncount_command();
         }
         self.begin_chunk();
         self.chunk(now, input, out)

@@ -147,7 +147,8 @@ pub struct Limits {
     pub error_count_max: u32,
     /// Refusals by the caller (of senders, recipients, ...) since the last message taken, before the peer is sent away.
     pub refusal_count_max: u32,
-    /// Commands since the last message taken before the peer is sent away.
+    /// Commands since the last message taken before the peer is sent away. Of one message's chunks those
+    /// behind the first that have 1 KiB or more are not counted: SIZE limits them.
     pub command_count_max: u32,
     /// Transactions that one connection may have; the next get 452.
     pub mail_count_max: u32,

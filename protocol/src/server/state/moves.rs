@@ -83,7 +83,7 @@ impl Session<'_> {
         self.commands > self.config.limits.command_count_max
     }
 
-    /// The same command will be read again.
+    /// The same command will be read again, or is none of those that are counted.
     pub(in crate::server) fn uncount_command(&mut self) {
         self.commands = self.commands.saturating_sub(1);
     }
