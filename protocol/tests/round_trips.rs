@@ -198,7 +198,8 @@ proptest! {
         mail.write(&mut wire);
         let argument = argument(&wire, Verb::Mail);
         prop_assert_eq!(parse::mail(argument, &everything(), &Strictness::STRICT), Ok(mail));
-        prop_assert_eq!(OwnedMail::from(mail).as_mail(), mail);
+        let kept = OwnedMail::from(mail);
+        prop_assert_eq!(kept.as_mail(), mail);
         prop_assert_eq!(parse::mail(argument, &everything(), &lenient()), Ok(mail));
         // Where nothing is offered, no parameter is known.
         let plain = Mail::new(mail.from);
@@ -228,7 +229,8 @@ proptest! {
         for strictness in [Strictness::STRICT, lenient()] {
             let found = parse::recipient(argument, true, &offered, &strictness);
             prop_assert_eq!(found, Ok(recipient));
-            prop_assert_eq!(OwnedRecipient::from(recipient).as_recipient(), recipient);
+            let kept = OwnedRecipient::from(recipient);
+            prop_assert_eq!(kept.as_recipient(), recipient);
         }
         let found = parse::recipient(argument, false, &offered, &Strictness::STRICT);
         prop_assert_eq!(found.is_ok(), to.as_str().is_ascii());
