@@ -138,10 +138,10 @@ impl Unsendable {
             Self::TooLarge => Status::new(Class::Permanent, 3, 4),
             //= RFC 3463 section 3.7: X.6.3 says that content must be converted and cannot be
             Self::EightBit => Status::new(Class::Permanent, 6, 3),
-            //= RFC 6531 section 3.2: X.6.7 says that an address needs SMTPUTF8
+            //= RFC 6531 section 3.5: X.6.7 says that an address needs SMTPUTF8
             Self::Utf8 => Status::new(Class::Permanent, 6, 7),
             Self::Binary => Status::new(Class::Permanent, 6, 3),
-            //= RFC 8689 section 5: X.7.30 says that REQUIRETLS is needed
+            //= RFC 8689 section 4.2.1: X.7.30 says that REQUIRETLS is needed
             Self::RequireTls => Status::new(Class::Permanent, 7, 30),
             //= RFC 2852 section 4.1.4: X.4.7 says that the time to deliver has run out
             Self::DeliverBy => Status::new(Class::Permanent, 4, 7),

@@ -206,15 +206,17 @@ replies! {
     /// A body with a line above its limit (RFC 5321 section 4.5.3.1.6).
     LINE_OF_TEXT_TOO_LONG = 550 (5 6 0) "A line of the message is too long";
     /// A header in UTF-8 that cannot go on without SMTPUTF8 (RFC 6531 section 3.5).
-    UTF8_HEADER_REFUSED = 550 (5 6 9) "UTF-8 header message cannot be transferred";
+    UTF8_HEADER_REFUSED = 554 (5 6 9) "UTF-8 header message cannot be transferred";
     /// SIZE or the body is above the limit (RFC 1870 section 6).
     TOO_LARGE = 552 (5 3 4) "Message too large";
     /// A message this large needs a higher priority (RFC 6710 section 4.1).
     TOO_LARGE_FOR_PRIORITY = 552 (5 7 16) "Message is too big for the specified priority";
-    /// An address beyond ASCII in a transaction without SMTPUTF8 (RFC 6531 section 3.5).
+    /// To MAIL, where an address beyond ASCII comes without SMTPUTF8 (RFC 6531 section 3.5).
+    SENDER_NEEDS_SMTPUTF8 = 550 (5 6 7) "A UTF-8 address needs SMTPUTF8";
+    /// To RCPT, where an address beyond ASCII comes in a transaction without SMTPUTF8 (RFC 6531 section 3.5).
     NEED_SMTPUTF8 = 553 (5 6 7) "A UTF-8 address needs SMTPUTF8";
     /// A reply to VRFY or EXPN would hold UTF-8, and SMTPUTF8 was not given (RFC 6531 section 3.7.4.2).
-    NEED_SMTPUTF8_REPLY = 553 (5 6 8) "UTF-8 string reply is required, but not permitted";
+    NEED_SMTPUTF8_REPLY = 550 (5 6 8) "UTF-8 string reply is required, but not permitted";
     /// DATA or BDAT, and every recipient was refused (RFC 5321 section 3.3).
     NO_VALID_RECIPIENTS = 554 (5 5 1) "No valid recipients";
     /// The message has been here before (RFC 5321 section 6.3).

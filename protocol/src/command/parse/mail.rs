@@ -30,11 +30,11 @@ pub fn mail<'i>(
     };
     let announced = from.as_str().is_ascii() || strictness.utf8_unannounced.accepts();
     if rest.is_empty() {
-        //= RFC 6531 section 3.5: an address beyond ASCII without SMTPUTF8 is refused with 5.6.7
+        //= RFC 6531 section 3.5: an address beyond ASCII without SMTPUTF8 is refused with 550 and 5.6.7
         return if announced {
             Ok(Mail::new(from))
         } else {
-            Err(&Reply::NEED_SMTPUTF8)
+            Err(&Reply::SENDER_NEEDS_SMTPUTF8)
         };
     }
     let mut mail = Mail::new(from);
@@ -42,7 +42,7 @@ pub fn mail<'i>(
     if announced || mail.smtputf8 {
         Ok(mail)
     } else {
-        Err(&Reply::NEED_SMTPUTF8)
+        Err(&Reply::SENDER_NEEDS_SMTPUTF8)
     }
 }
 
@@ -299,7 +299,7 @@ mod tests {
             ("FROM:<x@a> SMTPUTF8 SMTPUTF8", 501),
             ("FROM:<x@a> AUTH=<>", 555),
             ("FROM:<x@a>SIZE=1", 501),
-            ("FROM:<ü@a>", 553),
+            ("FROM:<ü@a>", 550),
             ("FROM:<ü@a> SMTPUTF8", 250),
             ("FROM:x@a", 501),
             ("TO:<x@a>", 501),

@@ -30,7 +30,7 @@ pub fn recipient<'i>(
     if !rest.is_empty() {
         parameters(&mut recipient, rest, offered, charset)?;
     }
-    //= RFC 6531 section 3.5: an address beyond ASCII without SMTPUTF8 is refused with 5.6.7
+    //= RFC 6531 section 3.5: an address beyond ASCII without SMTPUTF8 is refused with 553 and 5.6.7
     if !smtputf8 && !to.as_str().is_ascii() && !strictness.utf8_unannounced.accepts() {
         return Err(&Reply::NEED_SMTPUTF8);
     }
