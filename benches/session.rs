@@ -193,8 +193,9 @@ fn replies() -> Vec<u8> {
 /// A client that has read the answer to its EHLO.
 fn ready<'c>(config: &'c client::Config, out: &mut Vec<u8>) -> client::Session<'c> {
     let mut session = client::Session::new(config, NOW);
-    let mut input = &b"220 mx.example ESMTP\r\n250-mx.example\r\n250-PIPELINING\r\n250-SIZE\r\n250 CHUNKING\r\n"[..];
-    while !input.is_empty() {
+    let greeting = &b"220 mx.example ESMTP\r\n"[..];
+    let hello = &b"250-mx.example\r\n250-PIPELINING\r\n250-SIZE\r\n250 CHUNKING\r\n"[..];
+    for mut input in [greeting, hello] {
         session.receive(NOW, &mut input, out);
     }
     session

@@ -28,8 +28,9 @@ impl<'c> Dialogue<'c> {
     fn begin(config: &'c Config, extensions: &str) -> Self {
         let mut session = Session::new(config, NOW);
         let mut sent = Vec::new();
-        let answers = format!("220 mx\r\n250-mx\r\n{extensions}250 HELP\r\n");
-        let mut input = answers.as_bytes();
+        let _ = session.receive(NOW, &mut &b"220 mx\r\n"[..], &mut sent);
+        let answer = format!("250-mx\r\n{extensions}250 HELP\r\n");
+        let mut input = answer.as_bytes();
         while !matches!(session.receive(NOW, &mut input, &mut sent), Event::Ready(_)) {}
         session.begin();
         sent.clear();

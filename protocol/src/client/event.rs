@@ -159,7 +159,7 @@ pub enum Violation {
     CodesDiffer,
     /// A reply of too many lines or octets.
     TooLong,
-    /// A reply that nobody asked for.
+    /// A reply that nobody asked for, or that had come before anybody could.
     Unasked,
     /// A reply that this command cannot have.
     Unexpected(Step),

@@ -47,6 +47,9 @@
 //! # }
 //! ```
 //!
+//! Read when `NeedInput` has been told, and not before: an answer that is already there when the last outstanding
+//! one is taken cannot mean what is written next, and is a [`Violation::Unasked`].
+//!
 //! Every transaction that was begun ends by exactly one of `Sent`, `Over`, `Unsendable` and
 //! `Refused`, in the order of the transactions, or by the end of the connection.
 //!
@@ -73,7 +76,10 @@
 //!
 //! let (config, now) = (Config::new("a.example"), Instant::from_micros(0));
 //! let mut session = Session::over_tls(&config, now);
-//! let mut input = &b"220 mx\r\n250-mx\r\n250 AUTH LOGIN\r\n334 VXNlcm5hbWU6\r\n535 5.7.8 no\r\n"[..];
+//! let mut input = &b"220 mx\r\n"[..];
+//! // What the peer says next, each time that it has been written to.
+//! let hello = &b"250-mx\r\n250 AUTH LOGIN\r\n"[..];
+//! let mut answers = [hello, b"334 VXNlcm5hbWU6\r\n", b"535 5.7.8 no\r\n"].into_iter();
 //! let mut out = Vec::new();
 //! loop {
 //!     match session.receive(now, &mut input, &mut out) {
@@ -85,6 +91,7 @@
 //!             assert_eq!(base64, b"VXNlcm5hbWU6");
 //!             session.respond(b"tim", &mut out);
 //!         }
+//!         Event::NeedInput => input = answers.next().expect("there is one more"),
 //!         Event::AuthRefused(answer) => {
 //!             assert_eq!(answer.code.get(), 535);
 //!             break;

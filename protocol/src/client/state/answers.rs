@@ -92,14 +92,18 @@ impl Session<'_> {
             self.phase = Phase::TurnedAway;
             return Event::Close(answer);
         }
+        if core::mem::take(&mut self.early) {
+            return self.said_early(answer);
+        }
         let Some(kind) = self.window.oldest() else {
             return self.unasked(answer);
         };
         if self.config.lmtp && matches!(kind, Kind::End | Kind::ChunkLast) && self.answers.taken > 0
         {
-            return self.delivered(kind, answer);
+            return self.delivered(kind, answer, more);
         }
         self.window.pop();
+        self.early = more && self.window.is_empty();
         let positive = answer.is_positive();
         if answer.code.is_intermediate() && !matches!(kind, Kind::Data | Kind::Auth | Kind::Quit) {
             return self.unexpected(kind, answer);
@@ -141,12 +145,24 @@ impl Session<'_> {
         Event::Answered
     }
 
-    /// An answer while nothing is outstanding: only the content can be meant.
+    /// An answer to nothing that is outstanding: only the content can be meant.
     fn unasked<'i>(&mut self, answer: Answer<'i>) -> Event<'i> {
-        if self.stage == Stage::Body && !answer.is_positive() {
+        if self.window.is_empty() && self.stage == Stage::Body && !answer.is_positive() {
             return self.refused(answer);
         }
         self.broken(Violation::Unasked, answer.raw())
+    }
+
+    /// An answer that had come, at least in part, when nothing was outstanding. What was sent since then it cannot
+    /// mean, or a peer that answers once too often would be believed to have taken the next message. A refusal
+    /// behind 354 means the content, whether or not that has been written meanwhile.
+    //= RFC 5321 section 4.2: a reply answers a command, so that none can come before it
+    #[cold]
+    fn said_early<'i>(&mut self, answer: Answer<'i>) -> Event<'i> {
+        if self.window.oldest() == Some(Kind::End) && !answer.is_positive() {
+            return self.refused(answer);
+        }
+        self.unasked(answer)
     }
 
     fn recipient<'i>(&mut self, answer: Answer<'i>) -> Event<'i> {
@@ -179,7 +195,7 @@ impl Session<'_> {
 
     /// One of LMTP's answers behind the content.
     //= RFC 2033 section 4.2: one answer for each recipient that was taken, in their order
-    fn delivered<'i>(&mut self, kind: Kind, answer: Answer<'i>) -> Event<'i> {
+    fn delivered<'i>(&mut self, kind: Kind, answer: Answer<'i>, more: bool) -> Event<'i> {
         let positive = answer.is_positive();
         let early = !self.behind && self.stage == Stage::Body;
         if answer.code.is_intermediate() || (positive && early) {
@@ -190,6 +206,8 @@ impl Session<'_> {
             return self.broken(Violation::Unasked, answer.raw());
         }
         self.answers.delivered += 1;
+        let last = self.answers.delivered == self.answers.taken;
+        self.early = more && last && self.window.count() == 1;
         self.proven |= positive;
         if positive || kind == Kind::End {
             self.stale = false;

@@ -31,6 +31,8 @@ pub struct Session<'c> {
     phase: Phase,
     window: Window,
     reader: Reader,
+    /// When the last answer that was outstanding had come, there were bytes behind it.
+    early: bool,
     /// For the oldest command of the window; set anew when that changes.
     deadline: Option<Instant>,
     encrypted: bool,
@@ -94,6 +96,7 @@ impl<'c> Session<'c> {
             phase: Phase::Opening,
             window,
             reader: Reader::default(),
+            early: false,
             deadline: Some(now.after(config.timeouts.greeting)),
             encrypted: false,
             authenticated: false,
