@@ -77,13 +77,23 @@ pub struct Hello<'i> {
 }
 
 /// AUTH: an exchange begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Auth<'i> {
     /// Which one.
     pub mechanism: Mechanism,
     /// The initial response in base64, as it came; empty where `=` was written, `None` where nothing was.
     //= RFC 4954 section 4: an initial response of no octets is written as an equals sign
     pub initial: Option<&'i [u8]>,
+}
+
+/// Whoever reads a log shall not read passwords.
+impl core::fmt::Debug for Auth<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Auth")
+            .field("mechanism", &self.mechanism)
+            .field("initial_len", &self.initial.map(<[u8]>::len))
+            .finish()
+    }
 }
 
 /// What a message's lines may hold.

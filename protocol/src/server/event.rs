@@ -2,6 +2,7 @@
 
 use crate::command::{Auth, Hello, Mail, Other, Recipient, Verb};
 use crate::reply::Code;
+use core::fmt;
 
 /// It is this side's turn to speak: the peer waits.
 ///
@@ -11,7 +12,7 @@ use crate::reply::Code;
 pub struct Turn(pub(super) u32);
 
 /// What happened. It borrows the input, never the session.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq)]
 pub enum Event<'i> {
     /// The first event of all: greet the peer, or send it away.
     Connected(Turn),
@@ -49,6 +50,33 @@ pub enum Event<'i> {
     Reset,
     /// What was written is the last word: send it and hang up.
     Close,
+}
+
+/// Whoever reads a log shall not read passwords.
+impl fmt::Debug for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected(turn) => write!(f, "Connected({turn:?})"),
+            Self::NeedInput => f.write_str("NeedInput"),
+            Self::Answered(verb, code) => write!(f, "Answered({verb:?}, {code})"),
+            Self::Hello(hello, turn) => write!(f, "Hello({hello:?}, {turn:?})"),
+            Self::StartTls(turn) => write!(f, "StartTls({turn:?})"),
+            Self::Handshake => f.write_str("Handshake"),
+            Self::Auth(auth, turn) => write!(f, "Auth({auth:?}, {turn:?})"),
+            Self::Sasl(response, turn) => write!(f, "Sasl({} octets, {turn:?})", response.len()),
+            Self::Mail(mail, turn) => write!(f, "Mail({mail:?}, {turn:?})"),
+            Self::Recipient(recipient, turn) => write!(f, "Recipient({recipient:?}, {turn:?})"),
+            Self::Other(other, turn) => write!(f, "Other({other:?}, {turn:?})"),
+            Self::Data(turn) => write!(f, "Data({turn:?})"),
+            Self::Body(octets) => write!(f, "Body({} octets)", octets.len()),
+            Self::EndOfData(turn) => write!(f, "EndOfData({turn:?})"),
+            Self::EndOfDataFor(recipient, turn) => {
+                write!(f, "EndOfDataFor({recipient}, {turn:?})")
+            }
+            Self::Reset => f.write_str("Reset"),
+            Self::Close => f.write_str("Close"),
+        }
+    }
 }
 
 /// What a session will read next, so that the caller can choose where to read to.
@@ -102,4 +130,32 @@ impl Tls {
         channel_binding: false,
         client_certificate: false,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sasl::Mechanism;
+    use alloc::format;
+
+    #[test]
+    fn no_password_in_a_log() {
+        const SECRET: &[u8] = b"AHRpbQB0YW5zdGFhZg==";
+        let auth = Auth {
+            mechanism: Mechanism::Plain,
+            initial: Some(SECRET),
+        };
+        let shown = [
+            format!("{:?}", Event::Auth(auth, Turn(0))),
+            format!("{:?}", Event::Sasl(SECRET, Turn(0))),
+        ];
+        let octets = format!("{SECRET:?}");
+        let octets = octets.trim_matches(['[', ']']);
+        for shown in shown {
+            assert!(
+                !shown.contains("AHRp") && !shown.contains(octets),
+                "{shown}"
+            );
+        }
+    }
 }
