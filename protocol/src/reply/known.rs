@@ -202,6 +202,7 @@ replies! {
     /// REQUIRETLS on a connection without TLS (RFC 8689 section 2).
     REQUIRE_TLS_WITHOUT_TLS = 530 (5 7 10) "REQUIRETLS needs TLS";
     /// A body that breaks the rule of RFC 5321 section 2.3.8.
+    // 5.6.11 is in no registry, but Exchange says it of the same, so operators know what to look for.
     BAD_LINE_ENDS = 550 (5 6 11) "Bare CR or LF, or NUL, in the message";
     /// A body with a line above its limit (RFC 5321 section 4.5.3.1.6).
     LINE_OF_TEXT_TOO_LONG = 550 (5 6 0) "A line of the message is too long";
