@@ -138,6 +138,15 @@ fn abort_belongs_to_a_body() {
 }
 
 #[test]
+#[should_panic(expected = "an aborted message was not taken")]
+fn abort_promises_nothing() {
+    let config = Config::new("mx.example");
+    let mut caller = Caller::with_recipient(&config);
+    caller.say("DATA\r\n", &Reply::START_DATA);
+    caller.session.abort(&Reply::QUEUED);
+}
+
+#[test]
 #[should_panic(expected = "no handshake was asked for")]
 fn tls_belongs_to_a_handshake() {
     let config = Config::new("mx.example");

@@ -212,8 +212,9 @@ impl<'c> Session<'c> {
     /// connection closed. 421 closes it in any case.
     ///
     /// # Panics
-    /// Outside a body, or while a turn is open.
+    /// Outside a body, while a turn is open, or if the reply is positive: it would promise what is lost.
     pub fn abort(&mut self, reply: &'static Reply<'static>) {
+        assert!(!reply.is_positive(), "an aborted message was not taken");
         assert!(
             self.open == Question::Nothing,
             "an open turn is answered, not aborted"
