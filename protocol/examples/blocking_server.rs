@@ -53,15 +53,32 @@ fn run() -> Result<(), Box<dyn Error>> {
     let (mut store, mut refused, mut count_max) = (None, Vec::new(), u64::MAX);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let mut value = || arguments.next().ok_or(USAGE);
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or_else(|| format!("{name} needs a value\n{USAGE}"))
+        };
         match name.as_str() {
             "--listen" => listen = value()?,
             "--hostname" => hostname = value()?,
             "--store" => store = Some(PathBuf::from(value()?)),
             "--refuse" => refused.push(value()?),
-            "--count" => count_max = value()?.parse()?,
-            _ => return Err(USAGE.into()),
+            "--count" => {
+                let count = value()?;
+                count_max = count
+                    .parse()
+                    .map_err(|_| format!("--count {count}: not a number"))?;
+            }
+            "--help" => {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            _ => return Err(format!("{name} is not known here\n{USAGE}").into()),
         }
+    }
+    if let Some(store) = &store {
+        let made = fs::create_dir_all(store);
+        made.map_err(|error| format!("{}: {error}", store.display()))?;
     }
     let listener = TcpListener::bind(&listen).map_err(|error| format!("{listen}: {error}"))?;
     let server = Server {
@@ -181,7 +198,6 @@ impl Server {
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
             let name = format!("{}-{}.eml", time.as_micros(), NEXT.fetch_add(1, SeqCst));
-            fs::create_dir_all(store)?;
             let partial = store.join(format!("{name}.part"));
             let mut file = File::create_new(&partial)?;
             file.write_all(&message.content)?;

@@ -32,6 +32,7 @@ mod server {
     use std::cell::Cell;
     use std::error::Error;
     use std::io::{self, ErrorKind};
+    use std::net::{SocketAddr, ToSocketAddrs};
     use std::path::PathBuf;
     use std::rc::Rc;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -57,18 +58,38 @@ mod server {
         let (mut store, mut count_max) = (None, u64::MAX);
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
-            let mut value = || arguments.next().ok_or(USAGE);
+            let mut value = || {
+                arguments
+                    .next()
+                    .ok_or_else(|| format!("{name} needs a value\n{USAGE}"))
+            };
             match name.as_str() {
                 "--listen" => listen = value()?,
                 "--hostname" => hostname = value()?,
                 "--store" => store = Some(PathBuf::from(value()?)),
-                "--count" => count_max = value()?.parse()?,
-                _ => return Err(USAGE.into()),
+                "--count" => {
+                    let count = value()?;
+                    count_max = count
+                        .parse()
+                        .map_err(|_| format!("--count {count}: not a number"))?;
+                }
+                "--help" => {
+                    println!("{USAGE}");
+                    return Ok(());
+                }
+                _ => return Err(format!("{name} is not known here\n{USAGE}").into()),
             }
         }
         if let Some(store) = &store {
-            std::fs::create_dir_all(store)?;
+            let made = std::fs::create_dir_all(store);
+            made.map_err(|error| format!("{}: {error}", store.display()))?;
         }
+        // glommio panics at what is no address.
+        let address = listen.to_socket_addrs();
+        let address = address
+            .map_err(|error| format!("{listen}: {error}"))?
+            .next();
+        let address = address.ok_or_else(|| format!("{listen}: no address"))?;
         let server = Rc::new(Server {
             config: Config::new(&hostname),
             started: std::time::Instant::now(),
@@ -81,10 +102,10 @@ mod server {
         // Rings and buffers of this size fit into what an ordinary user may lock.
         let builder = LocalExecutorBuilder::new(Placement::Unbound);
         let executor = builder.ring_depth(64).io_memory(512 << 10).make()?;
-        executor.run(accept(server, &listen))
+        executor.run(accept(server, address))
     }
 
-    async fn accept(server: Rc<Server>, listen: &str) -> Result<(), Box<dyn Error>> {
+    async fn accept(server: Rc<Server>, listen: SocketAddr) -> Result<(), Box<dyn Error>> {
         let listener = TcpListener::bind(listen).map_err(|error| format!("{listen}: {error}"))?;
         println!("listening on {}", listener.local_addr()?);
         loop {

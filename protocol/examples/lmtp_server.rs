@@ -55,14 +55,31 @@ fn run() -> Result<(), Box<dyn Error>> {
     let (mut maildirs, mut count_max) = (None, u64::MAX);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let mut value = || arguments.next().ok_or(USAGE);
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or_else(|| format!("{name} needs a value\n{USAGE}"))
+        };
         match name.as_str() {
             "--listen" => listen = value()?,
             "--hostname" => hostname = value()?,
             "--maildirs" => maildirs = Some(PathBuf::from(value()?)),
-            "--count" => count_max = value()?.parse()?,
-            _ => return Err(USAGE.into()),
+            "--count" => {
+                let count = value()?;
+                count_max = count
+                    .parse()
+                    .map_err(|_| format!("--count {count}: not a number"))?;
+            }
+            "--help" => {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            _ => return Err(format!("{name} is not known here\n{USAGE}").into()),
         }
+    }
+    let maildirs = maildirs.ok_or_else(|| format!("--maildirs is missing\n{USAGE}"))?;
+    if !maildirs.is_dir() {
+        return Err(format!("{}: no such directory", maildirs.display()).into());
     }
     let listener = TcpListener::bind(&listen).map_err(|error| format!("{listen}: {error}"))?;
     let mut config = Config::new(&hostname);
@@ -71,7 +88,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         config,
         address: listener.local_addr()?,
         started: std::time::Instant::now(),
-        maildirs: maildirs.ok_or(USAGE)?,
+        maildirs,
         count_max,
         count: AtomicU64::new(0),
     };

@@ -16,12 +16,25 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+const USAGE: &str = "usage: proxy ADDRESS NEXT-HOP";
+
+fn main() {
+    if let Err(error) = run() {
+        eprintln!("proxy: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [listen, next_hop] = &arguments[..] else {
-        return Err("usage: proxy ADDRESS NEXT-HOP".into());
+        if arguments == ["--help"] {
+            println!("{USAGE}");
+            return Ok(());
+        }
+        return Err(USAGE.into());
     };
-    let listener = TcpListener::bind(listen)?;
+    let listener = TcpListener::bind(listen).map_err(|error| format!("{listen}: {error}"))?;
     println!("listening on {}", listener.local_addr()?);
     std::thread::scope(|scope| {
         loop {

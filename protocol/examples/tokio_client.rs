@@ -47,7 +47,11 @@ fn run() -> Result<bool, Box<dyn Error>> {
     let (mut tls, mut ca) = (Begin::Never, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let mut value = || arguments.next().ok_or(USAGE);
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or_else(|| format!("{name} needs a value\n{USAGE}"))
+        };
         match name.as_str() {
             "--server" => server = Some(value()?),
             "--from" => from = value()?,
@@ -60,8 +64,16 @@ fn run() -> Result<bool, Box<dyn Error>> {
             "--ca" => ca = Some(value()?),
             "--no-pipelining" => config.pipelining = false,
             "--no-chunking" => config.chunking = false,
-            _ => return Err(USAGE.into()),
+            "--help" => {
+                println!("{USAGE}");
+                return Ok(true);
+            }
+            _ => return Err(format!("{name} is not known here\n{USAGE}").into()),
         }
+    }
+    let server = server.ok_or_else(|| format!("--server is missing\n{USAGE}"))?;
+    if to.is_empty() {
+        return Err(format!("--to is missing\n{USAGE}").into());
     }
     let mut content = Vec::new();
     match &file {
@@ -80,20 +92,17 @@ fn run() -> Result<bool, Box<dyn Error>> {
         .iter()
         .map(|to| Ok(Recipient::new(ForwardPath::Mailbox(mailbox(to)?))));
     let recipients = to.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
-    if recipients.is_empty() {
-        return Err(USAGE.into());
-    }
     let mut envelope = Envelope::new(from, &recipients);
     envelope.mail.size = Some(content.len() as u64);
     envelope.mail.body = (!content.is_ascii()).then_some(BodyKind::EightBitMime);
     envelope.mail.smtputf8 = !header(&content).is_ascii();
 
     let user = match &user {
-        Some(user) => Some(user.split_once(':').ok_or(USAGE)?),
+        Some(user) => Some(user.split_once(':').ok_or("--auth wants USER:PASSWORD")?),
         None => None,
     };
     let job = Job {
-        server: server.ok_or(USAGE)?,
+        server,
         tls,
         ca,
         user,
@@ -216,12 +225,10 @@ impl Job<'_> {
                 Event::Close(_) if over => return Ok(given == envelope.recipients.len()),
                 Event::Close(answer) => return Err(format!("the server said {answer}").into()),
                 Event::Unsendable(reason) => {
-                    return Err(
-                        format!("the server cannot be given this message: {reason:?}").into(),
-                    );
+                    return Err(format!("the server cannot be given this message: {reason}").into());
                 }
                 Event::Broken(violation, bytes) => {
-                    return Err(format!("{violation:?}: {}", bytes.escape_ascii()).into());
+                    return Err(format!("{violation}: {}", bytes.escape_ascii()).into());
                 }
                 Event::NeedInput if !out.is_empty() => {
                     let write = async {
@@ -265,7 +272,10 @@ impl Job<'_> {
         let config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let (name, _port) = self.server.rsplit_once(':').ok_or(USAGE)?;
+        let (name, _port) = self
+            .server
+            .rsplit_once(':')
+            .ok_or("--server wants HOST:PORT")?;
         let name = ServerName::try_from(name.to_owned())?;
         let stream = TlsConnector::from(Arc::new(config))
             .connect(name, stream)

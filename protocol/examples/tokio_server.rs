@@ -78,7 +78,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     let (mut implicit, mut certificate) = (false, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let mut value = || arguments.next().ok_or(USAGE);
+        let mut value = || {
+            arguments
+                .next()
+                .ok_or_else(|| format!("{name} needs a value\n{USAGE}"))
+        };
         match name.as_str() {
             "--listen" => listen = value()?,
             "--hostname" => hostname = value()?,
@@ -86,9 +90,22 @@ fn run() -> Result<(), Box<dyn Error>> {
             "--certificate" => certificate = Some(PathBuf::from(value()?)),
             "--auth" => user = Some(User::parse(&value()?)?),
             "--store" => store = Some(PathBuf::from(value()?)),
-            "--count" => count_max = value()?.parse()?,
-            _ => return Err(USAGE.into()),
+            "--count" => {
+                let count = value()?;
+                count_max = count
+                    .parse()
+                    .map_err(|_| format!("--count {count}: not a number"))?;
+            }
+            "--help" => {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            _ => return Err(format!("{name} is not known here\n{USAGE}").into()),
         }
+    }
+    if let Some(store) = &store {
+        let made = std::fs::create_dir_all(store);
+        made.map_err(|error| format!("{}: {error}", store.display()))?;
     }
     let mut config = Config::new(&hostname);
     config.extensions = config.extensions.with(Extension::StartTls);
@@ -324,7 +341,6 @@ impl Server {
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
             let name = format!("{}-{}.eml", time.as_micros(), NEXT.fetch_add(1, SeqCst));
-            tokio::fs::create_dir_all(store).await?;
             let partial = store.join(format!("{name}.part"));
             let mut file = tokio::fs::File::create_new(&partial).await?;
             file.write_all(&message.content).await?;
@@ -344,7 +360,7 @@ impl Server {
 
 impl User {
     fn parse(text: &str) -> Result<Self, Box<dyn Error>> {
-        let (name, password) = text.split_once(':').ok_or(USAGE)?;
+        let (name, password) = text.split_once(':').ok_or("--auth wants USER:PASSWORD")?;
         let secret = ScramSecret::derive(password, &random::<16>()?, 4096);
         Ok(Self {
             name: name.to_owned(),
