@@ -170,7 +170,7 @@ fn notify() -> impl Strategy<Value = Notify> {
     let each = [Notify::SUCCESS, Notify::FAILURE, Notify::DELAY];
     (0usize..8).prop_map(move |bits| {
         let wanted = (0..3).filter(|index| bits & (1 << index) != 0);
-        wanted.fold(Notify::NEVER, |all, index| all.and(each[index]))
+        wanted.fold(Notify::NEVER, |all, index| all.with(each[index]))
     })
 }
 

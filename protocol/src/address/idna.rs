@@ -13,7 +13,11 @@ pub struct NoAsciiForm;
 
 impl fmt::Display for NoAsciiForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the domain has no form in ASCII")
+        f.write_str(if cfg!(feature = "idna") {
+            "the domain has no form in ASCII"
+        } else {
+            "the domain is not ASCII, and the feature `idna` is off"
+        })
     }
 }
 

@@ -21,14 +21,15 @@ pub struct Config {
     pub own_chunks: bool,
     /// Speak LMTP: LHLO, and an answer for each recipient behind the content.
     pub lmtp: bool,
-    /// Octets of a body that may follow BDAT at once, before the recipients are answered for.
+    /// Octets of a body that may follow BDAT at once, before the recipients are answered for. 64 KiB by
+    /// default.
     pub at_once_max: u64,
-    /// The same when this connection has already taken a message.
+    /// The same when this connection has already taken a message. 1 MiB by default.
     pub at_once_proven_max: u64,
 }
 
 impl Config {
-    /// The defaults, under this name.
+    /// The defaults, under this name: pipelining and chunking where the peer offers them, SMTP.
     ///
     /// # Panics
     /// If the name is empty or holds anything but visible ASCII: it would break the dialogue.
@@ -55,23 +56,24 @@ impl Config {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// For the greeting.
+    /// For the greeting. 1 minute by default.
     pub greeting: Duration,
-    /// For EHLO, HELO and STARTTLS.
+    /// For EHLO, HELO and STARTTLS. 5 minutes by default.
     pub ehlo: Duration,
-    /// For AUTH and for each response of its exchange.
+    /// For AUTH and for each response of its exchange. 5 minutes by default.
     pub auth: Duration,
-    /// For a command sent by [`super::Session::ask`].
+    /// For a command sent by [`super::Session::ask`]. 5 minutes by default.
     pub other: Duration,
-    /// For MAIL and RSET.
+    /// For MAIL and RSET. 5 minutes by default.
     pub mail: Duration,
-    /// For each RCPT.
+    /// For each RCPT. 5 minutes by default.
     pub recipient: Duration,
-    /// For DATA.
+    /// For DATA. 2 minutes by default.
     pub data: Duration,
-    /// For the end of the content, for each chunk of it, and in LMTP for each recipient behind it.
+    /// For the end of the content, for each chunk of it, and in LMTP for each recipient behind it. 10
+    /// minutes by default.
     pub data_dot: Duration,
-    /// For QUIT, whose answer hardly matters.
+    /// For QUIT, whose answer hardly matters. 5 seconds by default.
     pub quit: Duration,
 }
 

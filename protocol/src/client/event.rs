@@ -6,6 +6,7 @@ use crate::command::{Mail, Recipient};
 use crate::extension::Extensions;
 use crate::reply::parse::Answer;
 use crate::reply::{Class, Status};
+use core::fmt;
 
 /// What one transaction has to say before its content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,6 +151,22 @@ impl Unsendable {
     }
 }
 
+impl fmt::Display for Unsendable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "it is larger than the peer takes",
+            Self::EightBit => "it holds octets above 127, and the peer has no 8BITMIME",
+            Self::Utf8 => "it needs SMTPUTF8, and the peer has none",
+            Self::Binary => "it is binary, and the peer has no BINARYMIME, or no CHUNKING",
+            Self::RequireTls => "it needs REQUIRETLS, and the peer has none, or there is no TLS",
+            Self::DeliverBy => "the peer has no DELIVERBY, or wants more time",
+            Self::Hold => "the peer has no FUTURERELEASE, or not for so long",
+        })
+    }
+}
+
+impl core::error::Error for Unsendable {}
+
 /// What a peer did that makes the rest of a dialogue meaningless.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum Violation {
@@ -168,6 +185,22 @@ pub enum Violation {
     /// Clear text behind the answer to STARTTLS.
     BytesBehindStartTls,
 }
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "a line that is no reply",
+            Self::CodesDiffer => "the lines of one reply have different codes",
+            Self::TooLong => "a reply of too many lines or octets",
+            Self::Unasked => "a reply that nobody asked for",
+            Self::Unexpected(step) => return write!(f, "an impossible reply at {step}"),
+            Self::Silent(step) => return write!(f, "no reply in time at {step}"),
+            Self::BytesBehindStartTls => "clear text behind the answer to STARTTLS",
+        })
+    }
+}
+
+impl core::error::Error for Violation {}
 
 /// Where in a dialogue something was waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -194,6 +227,24 @@ pub enum Step {
     EndOfData,
     /// QUIT.
     Quit,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Greeting => "the greeting",
+            Self::Hello => "EHLO",
+            Self::StartTls => "STARTTLS",
+            Self::Auth => "AUTH",
+            Self::Other => "a command of the caller's",
+            Self::Reset => "RSET",
+            Self::Mail => "MAIL",
+            Self::Recipient => "RCPT",
+            Self::Data => "DATA",
+            Self::EndOfData => "the end of the content",
+            Self::Quit => "QUIT",
+        })
+    }
 }
 
 /// What became of a transaction when its connection ended.

@@ -50,6 +50,9 @@
 //! Read when `NeedInput` has been told, and not before: an answer that is already there when the last outstanding
 //! one is taken cannot mean what is written next, and is a [`Violation::Unasked`].
 //!
+//! What is unread must have room for a whole reply,
+//! [`ANSWER_LEN_MAX`](crate::reply::parse::ANSWER_LEN_MAX) octets; a longer one is `Broken`.
+//!
 //! Every transaction that was begun ends by exactly one of `Sent`, `Over`, `Unsendable` and
 //! `Refused`, in the order of the transactions, or by the end of the connection.
 //!

@@ -4,6 +4,7 @@
 
 use crate::xtext::Xtext;
 use alloc::string::String;
+use core::fmt;
 
 /// What a pair is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -73,8 +74,14 @@ impl Attribute {
     }
 }
 
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.keyword())
+    }
+}
+
 /// A set of attributes, as the line behind EHLO names it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct AttributeSet(u16);
 
 impl AttributeSet {
@@ -123,6 +130,12 @@ impl AttributeSet {
         Attribute::ALL
             .into_iter()
             .filter(move |attribute| self.has(*attribute))
+    }
+}
+
+impl fmt::Debug for AttributeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::ascii::{self, ATEXT};
 use crate::xtext::Xtext;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::Write;
+use core::fmt::{self, Write};
 
 /// RET: how much of the message a report of failure brings back.
 //= RFC 3461 section 4.3: RET=FULL or RET=HDRS
@@ -19,7 +19,7 @@ pub enum Return {
 
 /// NOTIFY: what a sender wants to be told about a recipient.
 //= RFC 3461 section 4.1: NEVER alone, or one or more of SUCCESS, FAILURE and DELAY
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Notify(u8);
 
 impl Notify {
@@ -39,9 +39,9 @@ impl Notify {
         ("DELAY", Self::DELAY),
     ];
 
-    /// Both.
+    /// The same wishes and `other`: `Notify::SUCCESS.with(Notify::DELAY)`.
     #[must_use]
-    pub const fn and(self, other: Self) -> Self {
+    pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -55,6 +55,27 @@ impl Notify {
     #[must_use]
     pub const fn is_never(self) -> bool {
         self.0 == 0
+    }
+}
+
+/// The value of the parameter, as it is written.
+impl fmt::Display for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_never() {
+            return f.write_str("NEVER");
+        }
+        let wanted = Self::WORDS.iter().filter(|(_, each)| self.has(*each));
+        for (index, (word, _)) in wanted.enumerate() {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            f.write_str(word)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Notify({self})")
     }
 }
 

@@ -1,6 +1,7 @@
 //! The verbs of SMTP: the word of each on the wire.
 
 use super::Verb;
+use core::fmt;
 
 /// One verb and its word.
 struct Row {
@@ -103,6 +104,16 @@ impl Verb {
             .iter()
             .find(|row| row.verb == self)
             .map_or("", |row| row.word)
+    }
+}
+
+/// Its word; `?` for `Unknown`.
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.word() {
+            "" => "?",
+            word => word,
+        })
     }
 }
 

@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn recipient_with_everything() {
         let mut recipient = Recipient::new(ForwardPath::Postmaster("PostMaster"));
-        recipient.notify = Some(Notify::FAILURE.and(Notify::SUCCESS));
+        recipient.notify = Some(Notify::FAILURE.with(Notify::SUCCESS));
         let address = Xtext::parse(b"y@b").unwrap();
         recipient.original = OriginalRecipient::new("rfc822", address);
         assert_eq!(

@@ -6,6 +6,7 @@ pub mod parse;
 
 use crate::command::{AttributeSet, PriorityProfile, date};
 use crate::sasl::Mechanisms;
+use core::fmt;
 
 /// A service extension.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -148,6 +149,12 @@ impl Extension {
     }
 }
 
+impl fmt::Display for Extension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.keyword())
+    }
+}
+
 /// The largest number of nine digits, which is what times may have.
 const NINE_DIGITS: u32 = 999_999_999;
 /// The largest number of six digits, which is what LIMITS may name.
@@ -202,7 +209,7 @@ const fn nine_digits(seconds: u32) -> u32 {
 }
 
 /// A set of extensions, with what the lines behind EHLO say of each.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Extensions {
     bits: u32,
     /// Octets; 0 where no limit is named.
@@ -215,6 +222,27 @@ pub struct Extensions {
     x_client: AttributeSet,
     x_forward: AttributeSet,
     priority_profile: PriorityProfile,
+}
+
+/// Each extension with what belongs to it.
+impl fmt::Debug for Extensions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut set = f.debug_set();
+        for each in Extension::ALL.into_iter().filter(|each| self.has(*each)) {
+            match each {
+                Extension::Size => set.entry(&(each, self.size_max)),
+                Extension::Auth => set.entry(&(each, self.mechanisms)),
+                Extension::Limits => set.entry(&(each, self.limits)),
+                Extension::DeliverBy => set.entry(&(each, self.deliver_by_min)),
+                Extension::FutureRelease => set.entry(&(each, self.future_release)),
+                Extension::MtPriority => set.entry(&(each, self.priority_profile)),
+                Extension::XClient => set.entry(&(each, self.x_client)),
+                Extension::XForward => set.entry(&(each, self.x_forward)),
+                _ => set.entry(&each),
+            };
+        }
+        set.finish()
+    }
 }
 
 impl Extensions {

@@ -1,5 +1,7 @@
 //! The names of the mechanisms, and sets of them. What is said in them is in the files beside.
 
+use core::fmt;
+
 /// A mechanism that is known here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[repr(u8)]
@@ -69,8 +71,14 @@ impl Mechanism {
     }
 }
 
+impl fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.keyword())
+    }
+}
+
 /// A set of mechanisms.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Mechanisms(u8);
 
 impl Mechanisms {
@@ -122,5 +130,13 @@ impl Mechanisms {
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+}
+
+impl fmt::Debug for Mechanisms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(Mechanism::ALL.iter().filter(|each| self.has(**each)))
+            .finish()
     }
 }

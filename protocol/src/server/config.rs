@@ -42,7 +42,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults, under this name.
+    /// The defaults, under this name: PIPELINING, SIZE of 50 MiB, 8BITMIME, ENHANCEDSTATUSCODES, CHUNKING and
+    /// SMTPUTF8; [`Strictness::STRICT`]; the rest off.
     #[must_use]
     pub fn new(hostname: &str) -> Self {
         Self {
@@ -141,18 +142,19 @@ const fn named(limit: u32) -> u32 {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Recipients that one transaction may have; the next get 452.
+    /// Recipients that one transaction may have; the next get 452. 1,000 by default.
     pub recipient_count_max: u32,
-    /// Errors of the peer's before it is sent away; an AUTH that failed is one.
+    /// Errors of the peer's before it is sent away; an AUTH that failed is one. 20 by default.
     pub error_count_max: u32,
-    /// Refusals by the caller (of senders, recipients, ...) since the last message taken, before the peer is sent away.
+    /// Refusals by the caller (of senders, recipients, ...) since the last message taken, before the peer is sent
+    /// away. 200 by default.
     pub refusal_count_max: u32,
     /// Commands since the last message taken before the peer is sent away. Of one message's chunks those
-    /// behind the first that have 1 KiB or more are not counted: SIZE limits them.
+    /// behind the first that have 1 KiB or more are not counted: SIZE limits them. 4,000 by default.
     pub command_count_max: u32,
-    /// Transactions that one connection may have; the next get 452.
+    /// Transactions that one connection may have; the next get 452. By default `u32::MAX`, which means no limit.
     pub mail_count_max: u32,
-    /// Octets of body read and thrown away behind a refusal before the connection is cut.
+    /// Octets of body read and thrown away behind a refusal before the connection is cut. 64 MiB by default.
     pub swallow_max: u64,
 }
 
@@ -173,13 +175,14 @@ impl Default for Limits {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// For one whole command line.
+    /// For one whole command line. 5 minutes by default.
     pub command: Duration,
-    /// For the next stretch of a body.
+    /// For the next stretch of a body. 5 minutes by default.
     pub body: Duration,
-    /// For a body from its first octet to its last.
+    /// For a body from its first octet to its last. An hour by default.
     pub body_total: Duration,
-    /// Since the connection began or the last message was taken, for as long as no body is under way.
+    /// Since the connection began or the last message was taken, for as long as no body is under way. Half an
+    /// hour by default.
     pub idle_total: Duration,
 }
 

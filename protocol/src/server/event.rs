@@ -16,7 +16,8 @@ pub struct Turn(pub(super) u32);
 pub enum Event<'i> {
     /// The first event of all: greet the peer, or send it away.
     Connected(Turn),
-    /// Nothing complete is left: send what was written, read, and call again.
+    /// Nothing complete is left: send what was written, read, and call again. Octets may have been taken
+    /// nevertheless: those of what is thrown away, such as too long a line.
     NeedInput,
     /// The session replied on its own; there is nothing to do, but it is good to log.
     Answered(Verb, Code),

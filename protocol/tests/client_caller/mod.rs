@@ -78,7 +78,7 @@ impl Message {
             .iter()
             .map(|to| {
                 let mut to = Recipient::new(ForwardPath::Mailbox(mailbox(to.as_bytes())));
-                to.notify = self.wishes.then_some(Notify::FAILURE.and(Notify::DELAY));
+                to.notify = self.wishes.then_some(Notify::FAILURE.with(Notify::DELAY));
                 to
             })
             .collect();

@@ -139,5 +139,5 @@ fn notify(text: &str) -> Notify {
             "delay" => Notify::DELAY,
             _ => panic!("nobody is notified of {word}"),
         })
-        .fold(Notify::NEVER, Notify::and)
+        .fold(Notify::NEVER, Notify::with)
 }

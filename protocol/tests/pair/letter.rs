@@ -47,7 +47,7 @@ impl Wishes {
                 trace,
             })
         };
-        let both = Notify::SUCCESS.and(Notify::DELAY);
+        let both = Notify::SUCCESS.with(Notify::DELAY);
         Self {
             require_tls: tape.choice(8) == 7,
             return_: [None, Some(Return::Full), Some(Return::Headers)][tape.choice(3)],

@@ -153,9 +153,7 @@ impl Session<'_> {
         let from = out.len();
         if self.config.lmtp {
             //= RFC 2033 section 4.1: LMTP has LHLO in place of HELO and EHLO
-            out.extend_from_slice(b"LHLO ");
-            out.extend_from_slice(self.config.hostname.as_bytes());
-            out.extend_from_slice(b"\r\n");
+            write::lmtp_hello(&self.config.hostname, out);
         } else {
             write::hello(kind == Kind::Hello, &self.config.hostname, out);
         }

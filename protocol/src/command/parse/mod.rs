@@ -1,5 +1,27 @@
 //! From a command line to a command: grammar alone. Whether the command may come now is the
 //! session's question; each refusal here is the reply that the grammar asks for.
+//!
+//! First [`verb`] parts the word from its argument, then the function for that verb reads it. DATA, RSET,
+//! QUIT and STARTTLS have none: their argument must be empty.
+//!
+//! ```
+//! use mailrail_protocol::command::{BodyKind, Strictness, Verb, parse};
+//! use mailrail_protocol::extension::{Extension, Extensions};
+//! use mailrail_protocol::reply::Reply;
+//!
+//! let offered = Extensions::NONE.with(Extension::Size).with(Extension::EightBitMime);
+//! let (verb, argument) = parse::verb(b"mail FROM:<a@b.example> SIZE=42 BODY=8BITMIME")?;
+//! assert_eq!(verb, Verb::Mail);
+//! let mail = parse::mail(argument, &offered, &Strictness::STRICT)?;
+//! assert_eq!(mail.from.as_str(), "a@b.example");
+//! assert_eq!((mail.size, mail.body), (Some(42), Some(BodyKind::EightBitMime)));
+//!
+//! // What was not offered is refused.
+//! let (_, argument) = parse::verb(b"RCPT TO:<c@d.example> NOTIFY=SUCCESS")?;
+//! let refused = parse::recipient(argument, false, &offered, &Strictness::STRICT);
+//! assert_eq!(refused, Err(&Reply::BAD_PARAMETER));
+//! # Ok::<(), parse::Refusal>(())
+//! ```
 
 mod auth;
 mod mail;
@@ -24,7 +46,8 @@ use crate::reply::Reply;
 /// Why a command is not understood: what to tell the peer.
 pub type Refusal = &'static Reply<'static>;
 
-/// The verb of a line (which has lost its CRLF) and its argument.
+/// The verb of a line (which has lost its CRLF) and its argument. It never returns [`Verb::Unknown`]: that is a
+/// refusal here, after which [`other`] may be asked about the whole line.
 ///
 /// # Errors
 /// Control characters in the line, or a first word that is none or is not known.

@@ -74,7 +74,7 @@ fn notify(value: &[u8]) -> Option<Notify> {
             let word = Notify::WORDS
                 .iter()
                 .find(|(known, _)| word.eq_ignore_ascii_case(known.as_bytes()));
-            word.map(|(_, each)| wanted.and(*each))
+            word.map(|(_, each)| wanted.with(*each))
         })
 }
 
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn notify_and_original() {
         let found = read("TO:<x@a> NOTIFY=success,Delay ORCPT=rfc822;y+2Bz@b", &DSN).unwrap();
-        assert_eq!(found.notify, Some(Notify::SUCCESS.and(Notify::DELAY)));
+        assert_eq!(found.notify, Some(Notify::SUCCESS.with(Notify::DELAY)));
         let original = found.original.unwrap();
         assert_eq!(original.address_type(), "rfc822");
         assert_eq!(original.address().as_str(), "y+2Bz@b");
