@@ -196,7 +196,15 @@ fn hex_point(text: &str) -> Option<(char, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
     use proptest::prelude::*;
+
+    #[test]
+    fn wishes_are_shown_as_they_are_written() {
+        assert_eq!(Notify::NEVER.to_string(), "NEVER");
+        let two = Notify::DELAY.with(Notify::SUCCESS);
+        assert_eq!(two.to_string(), "SUCCESS,DELAY");
+    }
 
     #[test]
     fn addresses_are_encoded_for_their_server() {

@@ -478,6 +478,17 @@ impl Extensions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sasl::Mechanism;
+    use alloc::format;
+
+    #[test]
+    fn a_set_is_shown_by_its_words() {
+        let offered = Extensions::NONE
+            .with_size_max(7)
+            .with(Extension::Dsn)
+            .with_mechanisms(Mechanisms::NONE.with(Mechanism::Plain));
+        assert_eq!(format!("{offered:?}"), "{(Size, 7), Dsn, (Auth, {Plain})}");
+    }
 
     #[test]
     fn every_keyword_is_found() {

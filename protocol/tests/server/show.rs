@@ -32,7 +32,7 @@ pub(super) fn show_mail(mail: &Mail<'_>) -> String {
 pub(super) fn show_recipient(recipient: &Recipient<'_>) -> String {
     let mut entry = format!("Recipient <{}>", recipient.to);
     if let Some(notify) = recipient.notify {
-        entry += &format!(" notify={notify:?}");
+        entry += &format!(" notify={notify}");
     }
     if let Some(original) = recipient.original {
         let address = original.address();

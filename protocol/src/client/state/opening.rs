@@ -245,3 +245,24 @@ impl Session<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::client::{Config, Event, Session};
+    use crate::time::Instant;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn no_name_breaks_its_line() {
+        let mut config = Config::new("a.example");
+        config.hostname = "a.example\r\nQUIT".into();
+        for lmtp in [false, true] {
+            config.lmtp = lmtp;
+            let now = Instant::default();
+            let (mut session, mut out) = (Session::new(&config, now), Vec::new());
+            let event = session.receive(now, &mut &b"220 mx\r\n"[..], &mut out);
+            assert_eq!(event, Event::Answered);
+            assert_eq!(out.get(1..), Some(&b"HLO a.example??QUIT\r\n"[..]));
+        }
+    }
+}
