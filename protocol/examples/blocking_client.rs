@@ -88,11 +88,11 @@ fn run() -> Result<bool, Box<dyn Error>> {
     envelope.mail.body = (!content.is_ascii()).then_some(BodyKind::EightBitMime);
     envelope.mail.smtputf8 = !header(&content).is_ascii();
 
-    let stream = TcpStream::connect(&server).map_err(|error| format!("{server}: {error}"))?;
     let user = match &user {
         Some(user) => Some(user.split_once(':').ok_or("--auth wants USER:PASSWORD")?),
         None => None,
     };
+    let stream = TcpStream::connect(&server).map_err(|error| format!("{server}: {error}"))?;
     send(stream, &config, user, &envelope, &content)
 }
 
