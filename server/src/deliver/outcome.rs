@@ -226,8 +226,8 @@ impl Outcome {
         match fate {
             Fate::Unsent if untouched => None,
             Fate::Unsent | Fate::InDoubt | Fate::Answered => {
-                let last_word = if last_word.is_permanent() {
-                    // What was said of the connection is no verdict on these recipients.
+                let last_word = if !(400..500).contains(&last_word.code) {
+                    // What was said of the connection is no verdict on these recipients, good or bad.
                     OwnedAnswer {
                         code: 450,
                         ..last_word
@@ -257,5 +257,32 @@ impl Outcome {
     fn everybody_left(&mut self, answer: OwnedAnswer) {
         let bits = std::mem::take(&mut self.open);
         self.report.add(bits, answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_last_word_delivers_nothing() {
+        let recipients = Bits {
+            first: 0,
+            bits: 0b11,
+        };
+        let peer = SocketAddr::from(([192, 0, 2, 1], 25));
+        for (code, expected) in [(221, 450), (250, 450), (421, 421), (554, 450)] {
+            let last_word = OwnedAnswer::local(code, Status::new(Class::Transient, 4, 2), "bye");
+            let outcome = Outcome::new(recipients, peer, "mx.example");
+            let report = outcome.lost(Fate::InDoubt, last_word).expect("a report");
+            assert_eq!(
+                (report.delivered, report.failed),
+                (vec![], vec![]),
+                "{code}"
+            );
+            assert_eq!(report.deferred.len(), 1);
+            assert_eq!(report.deferred[0].bits, 0b11);
+            assert_eq!(report.deferred[0].answer.code, expected);
+        }
     }
 }
