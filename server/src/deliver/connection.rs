@@ -94,6 +94,7 @@ pub async fn run<S: Source>(connected: Connected<'_>, source: &S, settings: &Set
         begun_count: 0,
         answered_count: 0,
         is_quitting: false,
+        is_cut: false,
     };
     let end = connection.run().await;
     connection.finish(&end);
@@ -113,19 +114,31 @@ struct Connection<'c, S: Source> {
     begun_count: u32,
     answered_count: u32,
     is_quitting: bool,
+    /// A write has failed: the newest message did not leave whole.
+    is_cut: bool,
 }
 
 impl<S: Source> Connection<'_, S> {
     async fn run(&mut self) -> End {
         let mut turn_count = 0;
+        // Whatever has come is heard before more is written: what was there before a command cannot answer it.
+        let mut is_all_heard = true;
         loop {
-            self.begin().await;
-            match self.write().await {
-                Ok(ControlFlow::Break(())) => continue,
-                Ok(ControlFlow::Continue(())) => {}
-                Err(end) => return self.last_words(end),
+            if is_all_heard {
+                self.begin().await;
+                match self.write().await {
+                    Ok(ControlFlow::Break(())) => continue,
+                    Ok(ControlFlow::Continue(())) => {}
+                    Err(end) => {
+                        self.is_cut = true;
+                        return self.last_words(end);
+                    }
+                }
             }
-            match self.hear() {
+            let was_all_heard = is_all_heard;
+            let heard = self.hear();
+            is_all_heard = matches!(heard, Heard::NeedInput) && !was_all_heard;
+            match heard {
                 Heard::Something => {}
                 Heard::MessageEnd => {
                     turn_count += 1;
@@ -140,6 +153,7 @@ impl<S: Source> Connection<'_, S> {
                         .await;
                     return end;
                 }
+                Heard::NeedInput if is_all_heard => {}
                 Heard::NeedInput => match self.wait().await {
                     Ok(()) => {}
                     Err(end) => return self.last_words(end),
@@ -256,6 +270,12 @@ impl<S: Source> Connection<'_, S> {
                     work.outcome.recipient(index, &answer);
                 }
             }
+            // A peer that takes what was not written whole has taken something else.
+            Event::Sent(answer)
+                if answer.is_positive() && self.is_cut && self.works.len() == 1 =>
+            {
+                heard = Heard::End(End::lost("taken before it was sent whole".into()));
+            }
             Event::Sent(answer) => {
                 if let Some(work) = self.works.front_mut() {
                     work.outcome.sent(&answer);
@@ -325,6 +345,7 @@ impl<S: Source> Connection<'_, S> {
     async fn wait(&mut self) -> Result<(), End> {
         let write_by = clock::coarse_after(self.settings.write_micros);
         let flushed = self.output.flush(&mut self.stream, write_by).await;
+        self.is_cut = flushed.is_err();
         flushed.map_err(|error| End::lost(describe(&error)))?;
         if self.works.is_empty() && !self.is_quitting {
             return self.wait_for_work().await;
