@@ -1,15 +1,12 @@
 //! An SMTP proxy, by the standard library alone: a server's session in front, and behind it one command and one
-//! reply after the other, by the engine's grammar without a session. Each reply is the next hop's own,
-//! and bodies pass as they come. (A relay would put a Received field in front.)
-//!
-//! `proxy 127.0.0.1:2526 127.0.0.1:2525` listens on the first address and passes on to the second.
+//! reply after the other, by the engine's grammar without a session. Each reply is the next hop's own, and bodies
+//! pass as they come. `proxy 127.0.0.1:2526 127.0.0.1:2525` listens on the first address, and passes on to the second.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)] // a program has a terminal and a clock
 
 use mailrail_protocol::body::stuff::{Edge, Segments};
 use mailrail_protocol::command::write;
 use mailrail_protocol::extension::{Extension::Dsn, parse};
-use mailrail_protocol::reply::parse::Reader;
-use mailrail_protocol::reply::{OwnedReply, Reply};
+use mailrail_protocol::reply::{OwnedReply, Reply, parse::Reader};
 use mailrail_protocol::server::{Config, Event, Peer, Session};
 use mailrail_protocol::time::Instant;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,21 +16,19 @@ use std::time::Duration;
 const USAGE: &str = "usage: proxy ADDRESS NEXT-HOP";
 
 fn main() {
-    if let Err(error) = run() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let ran = match &arguments[..] {
+        [help] if help == "--help" => return println!("{USAGE}"),
+        [listen, next_hop] => run(listen, next_hop),
+        _ => Err(USAGE.into()),
+    };
+    if let Err(error) = ran {
         eprintln!("proxy: {error}");
         std::process::exit(1);
     }
 }
 
-fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [listen, next_hop] = &arguments[..] else {
-        if arguments == ["--help"] {
-            println!("{USAGE}");
-            return Ok(());
-        }
-        return Err(USAGE.into());
-    };
+fn run(listen: &str, next_hop: &str) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(listen).map_err(|error| format!("{listen}: {error}"))?;
     println!("listening on {}", listener.local_addr()?);
     std::thread::scope(|scope| {
@@ -49,10 +44,9 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
 fn serve(mut stream: TcpStream, next_hop: &str) -> io::Result<()> {
     let started = std::time::Instant::now();
     let now = || Instant::from_micros(started.elapsed().as_micros() as u64);
-    let mut next_hop = NextHop(TcpStream::connect(next_hop)?, Vec::new());
-    next_hop
-        .0
-        .set_read_timeout(Some(Duration::from_secs(600)))?;
+    let behind = TcpStream::connect(next_hop)?;
+    behind.set_read_timeout(Some(Duration::from_secs(600)))?;
+    let mut next_hop = NextHop(behind, Vec::new());
     let greeting = next_hop.ask(|_| {});
     let hello = next_hop.ask(|out| write::hello(true, "localhost", out));
     let mut config = Config::new("localhost");
@@ -151,9 +145,6 @@ fn read(stream: &mut TcpStream, unread: &mut Vec<u8>) -> io::Result<()> {
     let mut chunk = [0; 16 * 1024];
     let count = stream.read(&mut chunk)?;
     unread.extend_from_slice(&chunk[..count]);
-    if count == 0 {
-        Err(ErrorKind::UnexpectedEof.into())
-    } else {
-        Ok(())
-    }
+    let ended = || ErrorKind::UnexpectedEof.into();
+    (count > 0).then_some(()).ok_or_else(ended)
 }

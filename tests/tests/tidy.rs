@@ -248,6 +248,14 @@ fn the_runtime_knows_no_mail_and_the_protocol_no_runtime() {
 }
 
 #[test]
+fn the_proxy_fits_in_150_lines() {
+    let path = workspace().join("protocol/examples/proxy.rs");
+    let text = std::fs::read_to_string(path).expect("the example");
+    let count = text.lines().count();
+    assert!(count <= 150, "{count} lines: it is to be read at one go");
+}
+
+#[test]
 fn only_the_runtime_names_glommio() {
     let mut found = Vec::new();
     for source in everything() {
