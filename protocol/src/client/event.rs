@@ -113,6 +113,7 @@ pub enum Event<'i> {
 
 /// Why a peer cannot be given a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
 pub enum Unsendable {
     /// It is larger than the peer's SIZE.
     TooLarge,
@@ -169,6 +170,7 @@ impl core::error::Error for Unsendable {}
 
 /// What a peer did that makes the rest of a dialogue meaningless.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
 pub enum Violation {
     /// A line that is no reply.
     Malformed,
@@ -192,7 +194,7 @@ impl fmt::Display for Violation {
             Self::Malformed => "a line that is no reply",
             Self::CodesDiffer => "the lines of one reply have different codes",
             Self::TooLong => "a reply of too many lines or octets",
-            Self::Unasked => "a reply that nobody asked for",
+            Self::Unasked => "a reply that nobody asked for, or one too early",
             Self::Unexpected(step) => return write!(f, "an impossible reply at {step}"),
             Self::Silent(step) => return write!(f, "no reply in time at {step}"),
             Self::BytesBehindStartTls => "clear text behind the answer to STARTTLS",
@@ -204,6 +206,7 @@ impl core::error::Error for Violation {}
 
 /// Where in a dialogue something was waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
 pub enum Step {
     /// The greeting.
     Greeting,

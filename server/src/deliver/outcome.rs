@@ -212,6 +212,7 @@ impl Outcome {
             Unsendable::RequireTls => "the next host does not promise REQUIRETLS",
             Unsendable::DeliverBy => "the next host does not promise delivery in time",
             Unsendable::Hold => "the next host does not hold messages so long",
+            _ => "the next host cannot be given this message",
         };
         self.everybody_left(OwnedAnswer::local(554, reason.status(), text));
     }
