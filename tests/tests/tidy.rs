@@ -262,7 +262,8 @@ fn only_the_runtime_names_glommio() {
         // An example of the engine shows that it runs there, too, and its own test names the example.
         let free = [
             "tests/tests/tidy.rs",
-            "tests/tests/examples.rs",
+            "tests/tests/examples/arguments.rs",
+            "tests/tests/examples/servers.rs",
             "protocol/examples/glommio_server.rs",
         ];
         if source.path.starts_with("runtime/") || free.contains(&source.path.as_str()) {
