@@ -3,7 +3,6 @@
 //! Two clocks, never mixed. `micros` is monotonic, starts at the first question of the process and
 //! is what every deadline is made of; `unix_millis` is the wall clock, may jump, and is only for
 //! times that are written down.
-
 //!
 //! Both are read some thirty times a message, so most readers ask the coarse ones: the kernel keeps
 //! those up to date once a tick (1 to 10 ms), and reading them costs a few nanoseconds instead of some
@@ -19,6 +18,10 @@ pub const NEVER: u64 = u64::MAX;
 #[must_use]
 #[inline]
 pub fn micros() -> u64 {
+    #[cfg(feature = "sim")]
+    if let Some(world) = crate::sim::here() {
+        return world.micros();
+    }
     since_start(clock_gettime(ClockId::Monotonic))
 }
 
@@ -26,6 +29,10 @@ pub fn micros() -> u64 {
 #[must_use]
 #[inline]
 pub fn coarse_micros() -> u64 {
+    #[cfg(feature = "sim")]
+    if let Some(world) = crate::sim::here() {
+        return world.micros();
+    }
     since_start(clock_gettime(ClockId::MonotonicCoarse))
 }
 
@@ -34,6 +41,10 @@ pub fn coarse_micros() -> u64 {
 #[must_use]
 #[inline]
 pub fn unix_millis() -> u64 {
+    #[cfg(feature = "sim")]
+    if let Some(world) = crate::sim::here() {
+        return world.unix_millis();
+    }
     in_micros(clock_gettime(ClockId::RealtimeCoarse)) / 1000
 }
 

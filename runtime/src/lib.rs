@@ -11,6 +11,9 @@ pub mod gate;
 pub mod log;
 pub mod mailbox;
 pub mod net;
+mod random;
 pub mod shard;
 pub mod signal;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod timer;

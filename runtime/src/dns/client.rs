@@ -253,7 +253,7 @@ impl Client {
         deadline: u64,
     ) -> io::Result<Result<Answer, Fault>> {
         self.count(|counts| counts.datagrams += 1);
-        let id = random_id()?;
+        let id = random_id();
         let query = query::encode(question, id, edns);
         let reading = match over_udp(address, &query, id, question, deadline).await? {
             //= RFC 7766 section 5: a truncated answer is asked for again over TCP
@@ -330,10 +330,10 @@ async fn over_tcp(
     }
 }
 
-fn random_id() -> io::Result<u16> {
+fn random_id() -> u16 {
     let mut bytes = [0; 2];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(u16::from_ne_bytes(bytes))
+    crate::random::fill(&mut bytes);
+    u16::from_ne_bytes(bytes)
 }
 
 fn micros(duration: std::time::Duration) -> u64 {

@@ -204,7 +204,7 @@ pub(super) fn free_space(path: &Path) -> io::Result<u64> {
 
 /// Runs beside everything else of the shard, to its end.
 pub(super) fn spawn(future: impl Future<Output = ()> + 'static) {
-    glommio::spawn_local(future).detach();
+    crate::shard::spawn_beside(future);
 }
 
 pub(super) async fn pause(millis: u64) {

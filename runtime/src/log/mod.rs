@@ -73,7 +73,7 @@ impl Options {
     /// The defaults, with a random seed.
     pub fn new(directory: impl Into<PathBuf>, log: u16) -> Self {
         let mut seed = [0; 8];
-        getrandom::fill(&mut seed).expect("the kernel has random bytes");
+        crate::random::fill(&mut seed);
         Self {
             directory: directory.into(),
             log,

@@ -358,26 +358,55 @@ const LANES: [(Lane, usize); 3] = [
 /// Starts a task on this shard. It does not run before the caller waits or ends. Panics outside of a
 /// shard.
 pub fn spawn<T: 'static>(lane: Lane, future: impl Future<Output = T> + 'static) -> Task<T> {
+    #[cfg(feature = "sim")]
+    if let Some(world) = crate::sim::here() {
+        return Task(Kind::Sim(world.task(future)));
+    }
     let queue = Here::get().lanes[lane as usize];
-    Task(
+    Task(Kind::Real(
         glommio::spawn_local_into(future, queue).expect("a shard's task queues live as long as it"),
-    )
+    ))
+}
+
+/// Starts a task beside the lanes, in the queue of the shard's main future.
+pub(crate) fn spawn_beside(future: impl Future<Output = ()> + 'static) {
+    #[cfg(feature = "sim")]
+    if let Some(world) = crate::sim::here() {
+        return world.task(future).detach();
+    }
+    glommio::spawn_local(future).detach();
 }
 
 /// A task of this shard. Awaiting it gives its value; dropping it cancels it.
 #[derive(Debug)]
 #[must_use = "a task is cancelled when dropped: detach it to let it run"]
-pub struct Task<T>(glommio::Task<T>);
+pub struct Task<T>(Kind<T>);
+
+/// Of which world it is.
+#[derive(Debug)]
+enum Kind<T> {
+    Real(glommio::Task<T>),
+    #[cfg(feature = "sim")]
+    Sim(crate::sim::SimTask<T>),
+}
 
 impl<T: 'static> Task<T> {
     /// Lets the task run on without anybody waiting for it.
     pub fn detach(self) {
-        drop(self.0.detach());
+        match self.0 {
+            Kind::Real(task) => drop(task.detach()),
+            #[cfg(feature = "sim")]
+            Kind::Sim(task) => task.detach(),
+        }
     }
 
     /// Cancels the task and waits until it is gone; its value if it had ended before.
     pub async fn cancel(self) -> Option<T> {
-        self.0.cancel().await
+        match self.0 {
+            Kind::Real(task) => task.cancel().await,
+            #[cfg(feature = "sim")]
+            Kind::Sim(task) => task.cancel(),
+        }
     }
 }
 
@@ -385,29 +414,54 @@ impl<T: 'static> Future for Task<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        Pin::new(&mut self.0).poll(context)
+        match &mut self.0 {
+            Kind::Real(task) => Pin::new(task).poll(context),
+            #[cfg(feature = "sim")]
+            Kind::Sim(task) => task.poll_value(context),
+        }
     }
 }
 
 /// Which shard this thread is. Panics outside of a shard.
 #[must_use]
 pub fn index() -> usize {
+    #[cfg(feature = "sim")]
+    if let Some(world) = crate::sim::here() {
+        return world.shard();
+    }
     Here::get().index
 }
 
 /// Lets the other ready tasks of this lane run first, and the other lanes if it is their turn.
 pub async fn yield_now() {
+    #[cfg(feature = "sim")]
+    if crate::sim::is_here() {
+        return futures_lite::future::yield_now().await;
+    }
     glommio::executor().yield_task_queue_now().await;
 }
 
 /// As `yield_now`, but only if this lane has used up its time. Costs a nanosecond or two if not.
 pub async fn yield_if_needed() {
+    #[cfg(feature = "sim")]
+    if let Some(world) = crate::sim::here() {
+        let is_needed = world.chance().below(4) == 0;
+        if is_needed {
+            futures_lite::future::yield_now().await;
+        }
+        return;
+    }
     glommio::executor().yield_if_needed().await;
 }
 
 /// Runs what may block (a directory is made, a name is looked up in a file) on the shard's helper
 /// thread, one after the other, and waits for its end.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    #[cfg(feature = "sim")]
+    if crate::sim::is_here() {
+        futures_lite::future::yield_now().await;
+        return work();
+    }
     glommio::executor().spawn_blocking(work).await
 }
 

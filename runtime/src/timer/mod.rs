@@ -210,6 +210,39 @@ pub(crate) fn drive() -> Driver {
     }
 }
 
+/// A seeded world begins on this thread: it has no driver, but moves the time itself.
+#[cfg(feature = "sim")]
+pub(crate) fn begin_world() {
+    TIMERS.with(|timers| {
+        assert!(!timers.driven.replace(true), "a thread has one driver");
+        timers.wheel.replace(Wheel::new());
+    });
+}
+
+/// It ends.
+#[cfg(feature = "sim")]
+pub(crate) fn end_world() {
+    TIMERS.with(|timers| {
+        timers.driven.set(false);
+        timers.planned.set(clock::NEVER);
+        drop(timers.wheel.replace(Wheel::new()));
+    });
+}
+
+/// When an alarm of the world is due next.
+#[cfg(feature = "sim")]
+pub(crate) fn next_in_world() -> Option<u64> {
+    TIMERS.with(|timers| timers.wheel.borrow().next())
+}
+
+/// The world's time has moved on: wakes whoever is due.
+#[cfg(feature = "sim")]
+pub(crate) fn advance_world(now: u64) {
+    let mut due = Vec::new();
+    TIMERS.with(|timers| timers.wheel.borrow_mut().advance(now, &mut due));
+    due.into_iter().for_each(Waker::wake);
+}
+
 /// See [`drive`].
 pub(crate) struct Driver {
     timer: Option<Timer>,

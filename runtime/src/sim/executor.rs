@@ -1,0 +1,721 @@
+//! The world's tasks and its time: whoever can run runs, in an order the seed decides; when nobody can, the
+//! time moves on to the next moment at which something happens. It knows neither network nor disks.
+
+use super::{Chance, Host};
+use crate::clock::NEVER;
+use crate::mailbox::{Outside, Post};
+use crate::shard::Place;
+use crate::timer;
+use crossbeam::queue::SegQueue;
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// The monotonic clock at the beginning of a world, in microseconds.
+const BEGINNING_MICROS: u64 = 1_000_000;
+/// The wall clock then: the first of June 2026.
+const BEGINNING_UNIX_MILLIS: u64 = 1_780_272_000_000;
+/// Steps after which a world counts as running in a circle.
+const POLL_COUNT_MAX: u64 = 50_000_000;
+
+thread_local! {
+    static HERE: RefCell<Option<World>> = const { RefCell::new(None) };
+    static IS_HERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The world of this thread, if it runs one.
+pub(crate) fn here() -> Option<World> {
+    if !is_here() {
+        return None;
+    }
+    HERE.with_borrow(Clone::clone)
+}
+
+/// Whether this thread runs a world.
+#[inline]
+pub(crate) fn is_here() -> bool {
+    IS_HERE.get()
+}
+
+/// A seeded world. Clones are the same one; it belongs to its thread.
+#[derive(Clone)]
+pub struct World(Rc<Inner>);
+
+struct Inner {
+    seed: u64,
+    chance: RefCell<Chance>,
+    now: Cell<u64>,
+    /// What the wall clock is ahead of the monotonic one, in milliseconds.
+    wall_ahead: Cell<i64>,
+    tasks: RefCell<BTreeMap<u64, Option<Slot>>>,
+    next_task: Cell<u64>,
+    next_process: Cell<u64>,
+    /// Processes that live, each with its machine.
+    alive: RefCell<Vec<(u64, Option<Host>)>>,
+    ready: Arc<SegQueue<u64>>,
+    /// Moments finer than a timer's tick, for network and disks.
+    moments: RefCell<BinaryHeap<Reverse<Moment>>>,
+    moment_count: Cell<u64>,
+    /// Whose step it is: process and shard.
+    turn: Cell<(u64, usize)>,
+    hash: Cell<u64>,
+    poll_count: Cell<u64>,
+}
+
+struct Slot {
+    process: u64,
+    shard: usize,
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    wakeup: Arc<Wakeup>,
+}
+
+struct Moment {
+    at: u64,
+    number: u64,
+    waker: Waker,
+}
+
+impl PartialEq for Moment {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Moment {}
+
+impl PartialOrd for Moment {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Moment {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+struct Wakeup {
+    task: u64,
+    is_queued: AtomicBool,
+    ready: Arc<SegQueue<u64>>,
+}
+
+impl Wake for Wakeup {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.is_queued.swap(true, Ordering::Relaxed) {
+            self.ready.push(self.task);
+        }
+    }
+}
+
+/// The process of the world's own: the one that [`World::run`] was given.
+const DIRECTOR: u64 = 0;
+
+impl World {
+    /// Runs what `direct` gives in the world of `seed`, on this thread, to its end; tasks that are left are
+    /// dropped.
+    ///
+    /// # Panics
+    /// If nothing is left that could happen before it ends, if it runs in a circle, or if this thread runs
+    /// a world already.
+    pub fn run<T: 'static, F>(seed: u64, direct: impl FnOnce(Self) -> F) -> T
+    where
+        F: Future<Output = T> + 'static,
+    {
+        assert!(!is_here(), "one world at a time");
+        let world = Self(Rc::new(Inner {
+            seed,
+            chance: RefCell::new(Chance::new(seed)),
+            now: Cell::new(BEGINNING_MICROS),
+            wall_ahead: Cell::new((BEGINNING_UNIX_MILLIS - BEGINNING_MICROS / 1000) as i64),
+            tasks: RefCell::default(),
+            next_task: Cell::new(0),
+            next_process: Cell::new(DIRECTOR + 1),
+            alive: RefCell::new(vec![(DIRECTOR, None)]),
+            ready: Arc::default(),
+            moments: RefCell::default(),
+            moment_count: Cell::new(0),
+            turn: Cell::new((DIRECTOR, 0)),
+            hash: Cell::new(0xcbf2_9ce4_8422_2325),
+            poll_count: Cell::new(0),
+        }));
+        HERE.set(Some(world.clone()));
+        IS_HERE.set(true);
+        /// However the run ends, the thread is real again.
+        struct End(World);
+        impl Drop for End {
+            fn drop(&mut self) {
+                self.0.clear();
+                timer::end_world();
+                IS_HERE.set(false);
+                HERE.set(None);
+            }
+        }
+        let end = End(world.clone());
+        timer::begin_world();
+        let output = Rc::new(RefCell::new(None));
+        let director = {
+            let (output, future) = (Rc::clone(&output), direct(world.clone()));
+            async move {
+                let ended = future.await;
+                *output.borrow_mut() = Some(ended);
+            }
+        };
+        world.add(DIRECTOR, 0, Box::pin(director));
+        while output.borrow().is_none() {
+            world.step();
+        }
+        drop(end);
+        let output = output.borrow_mut().take();
+        output.expect("the loop ended with it")
+    }
+
+    /// The seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// The world's own stream of chance.
+    pub fn chance(&self) -> std::cell::RefMut<'_, Chance> {
+        self.0.chance.borrow_mut()
+    }
+
+    /// Microseconds by the monotonic clock.
+    #[must_use]
+    pub fn micros(&self) -> u64 {
+        self.0.now.get()
+    }
+
+    /// Milliseconds since 1970 by the wall clock.
+    #[must_use]
+    pub fn unix_millis(&self) -> u64 {
+        (self.0.now.get() / 1000).saturating_add_signed(self.0.wall_ahead.get())
+    }
+
+    /// Sets the wall clock forward or back; the monotonic one does not notice.
+    pub fn jump(&self, millis: i64) {
+        self.0.wall_ahead.set(self.0.wall_ahead.get() + millis);
+    }
+
+    /// Takes note of something that happened: it joins the [`hash`](Self::hash).
+    pub fn note(&self, what: &[u8]) {
+        let mut hash = self.0.hash.get() ^ self.micros();
+        for part in what.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            hash = (hash.rotate_left(5) ^ u64::from_le_bytes(word))
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+        self.0.hash.set(hash ^ what.len() as u64);
+    }
+
+    /// One number for all that was noted, in its order and with its times.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.0.hash.get()
+    }
+
+    /// A machine with this address.
+    #[must_use]
+    pub fn host(&self, address: IpAddr) -> Host {
+        Host::new(self.clone(), address)
+    }
+
+    /// Starts a process of one task.
+    pub(super) fn spawn_on(
+        &self,
+        host: &Host,
+        future: impl Future<Output = ()> + 'static,
+    ) -> Process<()> {
+        let (process, post) = self.begin(host, 1, 1);
+        let ended = self
+            .clone()
+            .shard_of(process, Rc::new(Cell::new(1)), future);
+        self.add(process, 0, Box::pin(ended));
+        Process {
+            world: self.clone(),
+            process,
+            post,
+        }
+    }
+
+    /// Starts a process with shards.
+    pub(super) fn start_on<M, F, Fut>(
+        &self,
+        host: &Host,
+        count: usize,
+        mailbox_len: usize,
+        make: F,
+    ) -> Process<M>
+    where
+        M: Send + 'static,
+        F: Fn(Place<M>) -> Fut + Clone + 'static,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let (process, post) = self.begin(host, count, mailbox_len.max(1));
+        let left = Rc::new(Cell::new(count));
+        for index in 0..count {
+            let (make, post) = (make.clone(), Arc::clone(&post));
+            let shard = async move {
+                let mesh = post.mesh(index);
+                make(Place { index, count, mesh }).await;
+                post.close(index);
+            };
+            let ended = self.clone().shard_of(process, Rc::clone(&left), shard);
+            self.add(process, index, Box::pin(ended));
+        }
+        Process {
+            world: self.clone(),
+            process,
+            post,
+        }
+    }
+
+    fn begin<M: Send + 'static>(
+        &self,
+        host: &Host,
+        count: usize,
+        len: usize,
+    ) -> (u64, Arc<Post<M>>) {
+        let process = self.0.next_process.get();
+        self.0.next_process.set(process + 1);
+        self.0
+            .alive
+            .borrow_mut()
+            .push((process, Some(host.clone())));
+        (process, Post::new(count, len, len))
+    }
+
+    /// One shard of a process; with the last one the process ends, and with it its other tasks, though not
+    /// within this step.
+    async fn shard_of(self, process: u64, left: Rc<Cell<usize>>, shard: impl Future<Output = ()>) {
+        shard.await;
+        left.set(left.get() - 1);
+        if left.get() == 0 {
+            let world = self.clone();
+            self.add(DIRECTOR, 0, Box::pin(async move { world.end(process) }));
+        }
+    }
+
+    /// Ends a process at once: its tasks are never polled again.
+    pub(super) fn end(&self, process: u64) {
+        self.0.alive.borrow_mut().retain(|alive| alive.0 != process);
+        let tasks: Vec<Slot> = {
+            let mut tasks = self.0.tasks.borrow_mut();
+            let own = tasks.iter().filter_map(|(id, slot)| {
+                let slot = slot.as_ref()?;
+                (slot.process == process).then_some(*id)
+            });
+            let own: Vec<u64> = own.collect();
+            own.iter().filter_map(|id| tasks.remove(id)?).collect()
+        };
+        let before = self.0.turn.replace((process, 0));
+        drop(tasks);
+        self.0.turn.set(before);
+    }
+
+    fn clear(&self) {
+        self.0.alive.borrow_mut().clear();
+        // What is dropped may drop or start others.
+        loop {
+            let tasks = std::mem::take(&mut *self.0.tasks.borrow_mut());
+            if tasks.is_empty() {
+                break;
+            }
+            drop(tasks);
+        }
+        self.0.moments.borrow_mut().clear();
+    }
+
+    /// The machine of the process whose step this is; the director has none.
+    #[allow(dead_code, reason = "network and disk will ask")]
+    pub(crate) fn host_here(&self) -> Option<Host> {
+        let process = self.process();
+        let alive = self.0.alive.borrow();
+        let found = alive.iter().find(|alive| alive.0 == process)?;
+        found.1.clone()
+    }
+
+    /// The process whose step this is.
+    #[allow(dead_code, reason = "network and disk will ask")]
+    pub(crate) fn process(&self) -> u64 {
+        self.0.turn.get().0
+    }
+
+    /// The shard whose step this is.
+    pub(crate) fn shard(&self) -> usize {
+        self.0.turn.get().1
+    }
+
+    /// Whether a process lives.
+    pub(crate) fn is_alive(&self, process: u64) -> bool {
+        self.0.alive.borrow().iter().any(|alive| alive.0 == process)
+    }
+
+    /// A task of the process and shard whose step this is.
+    pub(crate) fn task<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> SimTask<T> {
+        let shared = Rc::new(Joint {
+            value: Cell::new(None),
+            is_over: Cell::new(false),
+            waker: Cell::new(None),
+        });
+        let weak = Rc::downgrade(&shared);
+        let future = async move {
+            let value = future.await;
+            if let Some(shared) = weak.upgrade() {
+                shared.value.set(Some(value));
+                shared.is_over.set(true);
+                if let Some(waker) = shared.waker.take() {
+                    waker.wake();
+                }
+            }
+        };
+        let (process, shard) = self.0.turn.get();
+        let id = self.add(process, shard, Box::pin(future));
+        SimTask {
+            world: Rc::downgrade(&self.0),
+            id,
+            shared,
+            is_detached: false,
+        }
+    }
+
+    fn add(&self, process: u64, shard: usize, future: Pin<Box<dyn Future<Output = ()>>>) -> u64 {
+        let id = self.0.next_task.get();
+        self.0.next_task.set(id + 1);
+        if !self.is_alive(process) {
+            // Nobody would ever poll it.
+            return id;
+        }
+        let wakeup = Arc::new(Wakeup {
+            task: id,
+            is_queued: AtomicBool::new(true),
+            ready: Arc::clone(&self.0.ready),
+        });
+        let slot = Slot {
+            process,
+            shard,
+            future,
+            wakeup,
+        };
+        self.0.tasks.borrow_mut().insert(id, Some(slot));
+        self.0.ready.push(id);
+        id
+    }
+
+    fn remove(&self, id: u64) {
+        // A task that cancels itself is being polled: its slot is empty, and stays so.
+        let slot = self.0.tasks.borrow_mut().remove(&id);
+        drop(slot);
+    }
+
+    /// Wakes a task when it is `at` microseconds.
+    pub(crate) fn wake_at(&self, at: u64, waker: Waker) {
+        let number = self.0.moment_count.get();
+        self.0.moment_count.set(number + 1);
+        let moment = Moment { at, number, waker };
+        self.0.moments.borrow_mut().push(Reverse(moment));
+    }
+
+    /// Waits for so many microseconds, to the microsecond; not bound to any process' timers.
+    pub async fn pause(&self, micros: u64) {
+        let until = self.micros().saturating_add(micros);
+        let mut is_set = false;
+        poll_fn(|context| {
+            if self.micros() >= until {
+                return Poll::Ready(());
+            }
+            if !std::mem::replace(&mut is_set, true) {
+                self.wake_at(until, context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Everybody who can run runs once; when nobody can, time goes on.
+    fn step(&self) {
+        let inner = &self.0;
+        let mut runnable = Vec::new();
+        while let Some(id) = inner.ready.pop() {
+            runnable.push(id);
+        }
+        if runnable.is_empty() {
+            return self.go_on();
+        }
+        while !runnable.is_empty() {
+            let at = inner.chance.borrow_mut().below(runnable.len() as u64) as usize;
+            self.poll(runnable.swap_remove(at));
+        }
+    }
+
+    fn poll(&self, id: u64) {
+        let inner = &self.0;
+        let count = inner.poll_count.get() + 1;
+        inner.poll_count.set(count);
+        assert!(count < POLL_COUNT_MAX, "the world runs in a circle");
+        let slot = inner.tasks.borrow_mut().get_mut(&id).and_then(Option::take);
+        let Some(mut slot) = slot else { return };
+        slot.wakeup.is_queued.store(false, Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(&slot.wakeup));
+        let before = inner.turn.replace((slot.process, slot.shard));
+        let polled = slot.future.as_mut().poll(&mut Context::from_waker(&waker));
+        match polled {
+            Poll::Pending => {
+                // It may have been cancelled, or its process ended, while it ran.
+                let is_alive = self.is_alive(slot.process);
+                let mut tasks = inner.tasks.borrow_mut();
+                match tasks.get_mut(&id) {
+                    Some(place) if is_alive => *place = Some(slot),
+                    _ => {
+                        tasks.remove(&id);
+                        drop(tasks);
+                        drop(slot);
+                    }
+                }
+            }
+            Poll::Ready(()) => {
+                drop(slot);
+                inner.tasks.borrow_mut().remove(&id);
+            }
+        }
+        inner.turn.set(before);
+    }
+
+    /// The next moment at which something happens.
+    fn go_on(&self) {
+        let inner = &self.0;
+        let moment = inner.moments.borrow().peek().map(|next| next.0.at);
+        let alarm = timer::next_in_world();
+        let next = moment.unwrap_or(NEVER).min(alarm.unwrap_or(NEVER));
+        assert!(next != NEVER, "nothing is left that could happen");
+        inner.now.set(inner.now.get().max(next));
+        let now = inner.now.get();
+        loop {
+            let mut moments = inner.moments.borrow_mut();
+            if moments.peek().is_none_or(|next| next.0.at > now) {
+                break;
+            }
+            let Some(Reverse(moment)) = moments.pop() else {
+                break;
+            };
+            drop(moments);
+            moment.waker.wake();
+        }
+        timer::advance_world(now);
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("seed", &self.0.seed)
+            .field("micros", &self.0.now.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A running process of the world.
+pub struct Process<M> {
+    world: World,
+    process: u64,
+    post: Arc<Post<M>>,
+}
+
+impl<M: Send + 'static> Process<M> {
+    /// The way into the inbox of one shard.
+    #[must_use]
+    pub fn outside(&self, shard: usize) -> Outside<M> {
+        self.post.outside(shard)
+    }
+
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.world.is_alive(self.process)
+    }
+}
+
+impl<M> Process<M> {
+    pub(super) fn number(&self) -> u64 {
+        self.process
+    }
+}
+
+impl<M> fmt::Debug for Process<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("number", &self.process)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a task and those who wait for it share.
+struct Joint<T> {
+    value: Cell<Option<T>>,
+    is_over: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+/// A task of the world, as `shard::Task` holds it: dropping it cancels it.
+pub(crate) struct SimTask<T> {
+    world: Weak<Inner>,
+    id: u64,
+    shared: Rc<Joint<T>>,
+    is_detached: bool,
+}
+
+impl<T> SimTask<T> {
+    pub(crate) fn detach(mut self) {
+        self.is_detached = true;
+    }
+
+    pub(crate) fn cancel(self) -> Option<T> {
+        self.end();
+        self.shared.value.take()
+    }
+
+    fn end(&self) {
+        if let Some(world) = self.world.upgrade() {
+            World(world).remove(self.id);
+        }
+    }
+
+    pub(crate) fn poll_value(&self, context: &Context<'_>) -> Poll<T> {
+        match self.shared.value.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                debug_assert!(!self.shared.is_over.get(), "polled after its end");
+                self.shared.waker.set(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T> Drop for SimTask<T> {
+    fn drop(&mut self) {
+        if !self.is_detached {
+            self.end();
+        }
+    }
+}
+
+impl<T> fmt::Debug for SimTask<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimTask").field("id", &self.id).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::{self, Lane};
+
+    /// What ten tasks do that sleep, wake each other and draw lots.
+    fn story(seed: u64) -> (u64, Vec<u64>) {
+        World::run(seed, |world| async move {
+            let order = Rc::new(RefCell::new(Vec::new()));
+            let tasks: Vec<_> = (0..10)
+                .map(|number| {
+                    let (world, order) = (world.clone(), Rc::clone(&order));
+                    shard::spawn(Lane::Background, async move {
+                        let micros = world.chance().below(5_000);
+                        timer::sleep(micros).await;
+                        shard::yield_now().await;
+                        world.note(&u64::to_le_bytes(number));
+                        order.borrow_mut().push(number);
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await;
+            }
+            let order = order.borrow().clone();
+            (world.hash(), order)
+        })
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_run_each_time_and_another_seed_another() {
+        assert_eq!(story(7), story(7));
+        assert_ne!(story(7), story(8));
+    }
+
+    #[test]
+    fn years_pass_in_no_time() {
+        World::run(1, |world| async move {
+            let year = 365 * 24 * 3600 * 1_000_000;
+            let before = world.unix_millis();
+            timer::sleep(year).await;
+            assert!(world.micros() >= year);
+            assert!(world.unix_millis() - before >= year / 1000);
+            world.jump(-5000);
+            assert!(crate::clock::unix_millis() + 5000 >= before + year / 1000);
+        });
+    }
+
+    #[test]
+    fn what_was_killed_runs_no_further_and_is_dropped() {
+        World::run(1, |world| async move {
+            let held = Rc::new(());
+            let copy = Rc::clone(&held);
+            let host = world.host([192, 0, 2, 1].into());
+            let process = host.spawn(async move {
+                let inner = Rc::clone(&copy);
+                shard::spawn(Lane::Accept, async move {
+                    let _inner = inner;
+                    std::future::pending::<()>().await;
+                })
+                .detach();
+                timer::sleep(1_000_000).await;
+                panic!("it was killed before that");
+            });
+            world.pause(1000).await;
+            assert_eq!(Rc::strong_count(&held), 3);
+            assert!(process.is_running());
+            host.kill(&process);
+            assert!(!process.is_running());
+            assert_eq!(Rc::strong_count(&held), 1);
+            world.pause(2_000_000).await;
+        });
+    }
+
+    #[test]
+    fn a_process_ends_with_its_last_shard() {
+        World::run(1, |world| async move {
+            let host = world.host([192, 0, 2, 1].into());
+            let process = host.start(2, 4, |place: Place<u64>| async move {
+                if place.index == 0 {
+                    place.mesh.post(1, 7).unwrap();
+                } else {
+                    assert_eq!(place.mesh.receive().await, 7);
+                    assert_eq!(shard::index(), 1);
+                    shard::spawn(Lane::Accept, std::future::pending::<()>()).detach();
+                }
+            });
+            world.pause(1).await;
+            assert!(!process.is_running());
+        });
+    }
+
+    #[test]
+    #[should_panic = "nothing is left that could happen"]
+    fn a_world_in_which_nothing_can_happen_is_an_error() {
+        World::run(1, |_| std::future::pending::<()>());
+    }
+}
