@@ -85,6 +85,7 @@ max_recipients_per_message = 1024
 max_message_size = "50 MiB"
 client_timeout = "5m"
 invalid_line_endings = "Deny"
+durability = "fsync"
 
 [relay]
 hosts = ["127.0.0.0/8", "::1/128"]
@@ -146,6 +147,7 @@ max_recipients_per_message = 200
 max_message_size = "1 MB"
 client_timeout = "10s"
 invalid_line_endings = "Deny"
+durability = "write"
 
 [[listener]]
 address = "[::]:25"
@@ -155,6 +157,7 @@ max_recipients_per_message = 1024
 max_message_size = "64 KiB"
 client_timeout = "5m"
 invalid_line_endings = "Deny"
+durability = "memory"
 
 [relay]
 hosts = ["10.0.0.0/8"]
@@ -233,7 +236,7 @@ fn wrong_files() {
         ("[spol]", "1: spol: unknown key; did you mean \"spool\"?"),
         (
             "[[listener]]\naddress = \"127.0.0.1:25\"\ntls = true",
-            "3: listener.tls: unknown key; known here: address, max_connections, max_messages_per_connection, max_recipients_per_message, max_message_size, client_timeout, invalid_line_endings",
+            "3: listener.tls: unknown key; known here: address, max_connections, max_messages_per_connection, max_recipients_per_message, max_message_size, client_timeout, invalid_line_endings, durability",
         ),
         // Grammar.
         (
@@ -343,6 +346,10 @@ fn wrong_files() {
         (
             "[[listener]]\naddress = \"127.0.0.1:25\"\nmax_message_size = \"50\"",
             "3: listener.max_message_size: \"50\" is no size; write it like \"64 MiB\" (1,024 based) or \"50 MB\" (1,000 based)",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:25\"\ndurability = \"sync\"",
+            "3: listener.durability: \"sync\" is no durability; write \"fsync\" (on disk before the 250), \"write\" (with the device, a power cut may lose it) or \"memory\" (a crash may lose it)",
         ),
         (
             "[[listener]]\naddress = \"127.0.0.1:25\"\ninvalid_line_endings = \"Allow\"",

@@ -6,6 +6,7 @@
 mod incoming;
 mod policy;
 mod session;
+mod transaction;
 
 pub use incoming::{Complete, Incoming};
 pub use policy::Policy;

@@ -1,21 +1,20 @@
 //! One peer's session: the loop that carries bytes between a stream and the protocol's session, and
 //! its questions to policy and shard. It awaits, and decides nothing.
 
-use super::{Incoming, Intake, Policy, Rejection, Submission};
+use super::transaction::{Body, Transaction};
+use super::{Intake, Policy, Rejection};
 use crate::config;
-use crate::message::header::Received;
-use crate::message::trace::Trace;
-use crate::message::{self, Durability, Envelope, Flags, Id, META_LEN, Meta, Protocol, Timestamp};
+use crate::message::{self, Durability, Id, Protocol, Timestamp};
 use mailrail_protocol::address::ForwardPath;
 use mailrail_protocol::command::{BodyKind, Mail};
 use mailrail_protocol::reply::Reply;
-use mailrail_protocol::server::{Config, Event, Expects, Findings, Peer, Session, Turn};
+use mailrail_protocol::server::{Config, Event, Expects, Peer, Session, Turn};
 use mailrail_protocol::time::Instant;
 use mailrail_runtime::gate::Gate;
 use mailrail_runtime::net::inbox::{Fill, Inbox};
 use mailrail_runtime::net::stream::Stream;
-use mailrail_runtime::{clock, log, shard};
-use std::cell::{Cell, RefCell};
+use mailrail_runtime::{clock, shard};
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -32,13 +31,8 @@ const COMMANDS_A_TURN: u32 = 100;
 const BYTES_A_TURN: usize = 64 * 1024;
 /// How long a peer may take to read our replies.
 const WRITE_MICROS_MAX: u64 = 300_000_000;
-/// Envelopes kept for reuse on a shard.
-const SPARE_COUNT_MAX: usize = 64;
 /// What the output of an idle session may keep of its memory.
 const IDLE_OUT_LEN_MAX: usize = 256;
-/// Lines longer than this, without their end, break the standard; they are noted, not refused.
-//= RFC 5321 section 4.5.3.1.6: a text line has at most 1000 octets with its CRLF
-const LINE_LEN_MAX: u32 = 998;
 
 /// What all sessions of one listener share; a reload makes a new one.
 #[derive(Debug)]
@@ -51,51 +45,14 @@ pub struct Listener {
     pub message_count_max: u32,
     /// The name in Received fields.
     pub hostname: String,
+    /// How sure a message is before its 250.
+    pub durability: Durability,
     /// Where mail for a postmaster without a domain goes.
     pub postmaster: String,
     /// Closed when the server stops.
     pub gate: Gate,
     /// When the gate is closed: the moment (in `clock::micros`) at which open bodies are cut.
     pub stop_at: Rc<Cell<u64>>,
-}
-
-/// A transaction: what was said, and what came of its body.
-#[derive(Default)]
-struct Transaction {
-    envelope: Envelope,
-    body: Option<Body>,
-}
-
-/// A body under way.
-struct Body {
-    incoming: Incoming,
-    id: Id,
-    accepted: Timestamp,
-    envelope_len: u32,
-    received_len: u16,
-}
-
-thread_local! {
-    // Envelopes keep their memory from one message to the next, but no idle session holds one.
-    #[expect(clippy::vec_box, reason = "they move between sessions, which hold a pointer")]
-    static SPARE: RefCell<Vec<Box<Transaction>>> = const { RefCell::new(Vec::new()) };
-    static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-fn new_transaction() -> Box<Transaction> {
-    SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
-}
-
-fn recycle(transaction: &mut Option<Box<Transaction>>) {
-    if let Some(mut transaction) = transaction.take() {
-        transaction.body = None;
-        transaction.envelope.clear();
-        SPARE.with_borrow_mut(|spare| {
-            if spare.len() < SPARE_COUNT_MAX {
-                spare.push(transaction);
-            }
-        });
-    }
 }
 
 fn now() -> Instant {
@@ -270,7 +227,7 @@ enum Heard {
 
 impl<I> Drop for Dialogue<'_, I> {
     fn drop(&mut self) {
-        recycle(&mut self.transaction);
+        Transaction::give_back(&mut self.transaction);
     }
 }
 
@@ -304,7 +261,7 @@ impl<I: Intake> Dialogue<'_, I> {
             }
             Heard::Reset => {
                 self.put_back(connection);
-                recycle(&mut self.transaction);
+                Transaction::give_back(&mut self.transaction);
             }
             Heard::Close => return Ok(ControlFlow::Break(())),
         }
@@ -396,7 +353,7 @@ impl<I: Intake> Dialogue<'_, I> {
         match event {
             Event::Connected(turn) => self.session.reply(turn, &Reply::GREETING, out),
             Event::Hello(hello, turn) => {
-                recycle(&mut self.transaction);
+                Transaction::give_back(&mut self.transaction);
                 self.is_extended = hello.extended;
                 self.hello.clear();
                 self.hello.extend_from_slice(hello.name.as_bytes());
@@ -433,7 +390,7 @@ impl<I: Intake> Dialogue<'_, I> {
                 self.session.reply(turn, &Reply::NOT_IMPLEMENTED, out);
             }
             Event::Answered(..) => {}
-            Event::Reset => recycle(&mut self.transaction),
+            Event::Reset => Transaction::give_back(&mut self.transaction),
             Event::Close | Event::Handshake => return Ok(ControlFlow::Break(())),
             Event::NeedInput => {
                 connection.inbox.consume(used);
@@ -459,7 +416,7 @@ impl<I: Intake> Dialogue<'_, I> {
             self.note_refusal(mail.from.as_str(), "", reply);
             return reply;
         }
-        let transaction = self.transaction.insert(new_transaction());
+        let transaction = self.transaction.insert(Transaction::take());
         let envelope = &mut transaction.envelope;
         envelope.peer = Some(self.peer.ip());
         envelope.protocol = match (self.is_extended, mail.smtputf8) {
@@ -507,37 +464,9 @@ impl<I: Intake> Dialogue<'_, I> {
         let Some(transaction) = &mut self.transaction else {
             return &Reply::LOCAL_ERROR;
         };
-        let envelope = &mut transaction.envelope;
-        let mut incoming = Incoming::new(log::ROOM);
-        let (envelope_len, received_len) = HEAD.with_borrow_mut(|head| {
-            head.clear();
-            head.extend_from_slice(&[0; META_LEN]);
-            envelope.encode(head);
-            let content_offset = head.len();
-            let mut recipients = envelope.recipients();
-            let received = Received {
-                hello: envelope.hello(),
-                peer: envelope.peer,
-                hostname: self.listener.hostname.as_bytes(),
-                protocol: envelope.protocol,
-                id,
-                single_recipient: match (recipients.next(), recipients.next()) {
-                    (Some(only), None) => Some(only),
-                    _ => None,
-                },
-                at: accepted,
-            };
-            received.write(head);
-            incoming.append(head);
-            (content_offset - META_LEN, head.len() - content_offset)
-        });
-        transaction.body = Some(Body {
-            incoming,
-            id,
-            accepted,
-            envelope_len: envelope_len as u32,
-            received_len: received_len as u16,
-        });
+        let hostname = self.listener.hostname.as_bytes();
+        let body = Body::begin(&mut transaction.envelope, id, accepted, hostname);
+        transaction.body = Some(body);
         &Reply::START_DATA
     }
 
@@ -558,7 +487,7 @@ impl<I: Intake> Dialogue<'_, I> {
     fn abort(&mut self) {
         self.note_refusal("", "", &Reply::STORAGE_FULL);
         self.session.abort(&Reply::STORAGE_FULL);
-        recycle(&mut self.transaction);
+        Transaction::give_back(&mut self.transaction);
     }
 
     async fn commit(&mut self) -> Result<Id, &'static Reply<'static>> {
@@ -572,7 +501,12 @@ impl<I: Intake> Dialogue<'_, I> {
             return Err(&Reply::LOOP_DETECTED);
         }
         let id = body.id;
-        let submission = body.finish(&transaction.envelope, self.peer, &self.session.findings());
+        let submission = body.finish(
+            &transaction.envelope,
+            self.peer,
+            &self.session.findings(),
+            self.listener.durability,
+        );
         self.intake.commit(submission).await?;
         Ok(id)
     }
@@ -601,7 +535,7 @@ impl<I: Intake> Dialogue<'_, I> {
                 self.session.reply(turn, refusal, out);
             }
         }
-        recycle(&mut self.transaction);
+        Transaction::give_back(&mut self.transaction);
     }
 
     fn note_refusal(&self, sender: &str, recipient: &str, reply: &Reply<'_>) {
@@ -616,52 +550,5 @@ impl<I: Intake> Dialogue<'_, I> {
             recipient: recipient.as_bytes(),
             reply,
         });
-    }
-}
-
-impl Body {
-    fn is_loop(&self) -> bool {
-        let front = log::ROOM + META_LEN + self.envelope_len as usize;
-        let mut skip = front + usize::from(self.received_len);
-        let mut trace = Trace::new();
-        for slice in self.incoming.slices() {
-            let skipped = skip.min(slice.len());
-            skip -= skipped;
-            trace.feed(&slice[skipped..]);
-        }
-        trace.is_loop()
-    }
-
-    fn finish<'s>(
-        self,
-        envelope: &'s Envelope,
-        peer: SocketAddr,
-        findings: &Findings,
-    ) -> Submission<'s> {
-        let content_offset = META_LEN as u32 + self.envelope_len;
-        let payload_len = self.incoming.stored_len() - log::ROOM as u64;
-        let meta = Meta {
-            accepted: self.accepted,
-            durability: Durability::Fsync,
-            flags: Flags::none()
-                .with_if(findings.leading_dots, Flags::LEADING_DOTS)
-                .with_if(findings.eight_bit, Flags::EIGHT_BIT)
-                .with_if(findings.nul, Flags::NUL)
-                .with_if(findings.bare_cr, Flags::BARE_CR)
-                .with_if(findings.bare_lf, Flags::BARE_LF)
-                .with_if(findings.longest_line > LINE_LEN_MAX, Flags::LONG_LINE)
-                .with_if(findings.unterminated, Flags::NO_LAST_CRLF),
-            envelope_len: self.envelope_len,
-            content_offset,
-            content_len: (payload_len - u64::from(content_offset)) as u32,
-            received_len: self.received_len,
-        };
-        Submission {
-            id: self.id,
-            meta,
-            envelope,
-            peer,
-            content: self.incoming.finish(log::ROOM, &meta.encode()),
-        }
     }
 }

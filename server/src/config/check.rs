@@ -14,8 +14,8 @@ use toml::Spanned;
 use super::file::{self, Given, Interval, Number, Size};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
 use super::{
-    Config, ConfigError, Delivery, Dns, Events, LineEndings, Listener, Network, Pattern, Queue,
-    Relay, Route, Routes, Spool, Surroundings, Via,
+    Config, ConfigError, Delivery, Dns, Durability, Events, LineEndings, Listener, Network,
+    Pattern, Queue, Relay, Route, Routes, Spool, Surroundings, Via,
 };
 
 /// The ids of messages have room for 1,024 logs, and a server may inherit those of a larger one.
@@ -199,6 +199,21 @@ impl Check<'_> {
                 }
                 _ => LineEndings::Deny,
             },
+            durability: self.durability(&given.durability)?,
+        })
+    }
+
+    fn durability(&self, given: &Given<String>) -> Checked<Durability> {
+        let Some(text) = given else {
+            return Ok(Durability::Fsync);
+        };
+        Durability::from_name(text.get_ref()).ok_or_else(|| {
+            let what = format!(
+                "\"{}\" is no durability; write \"fsync\" (on disk before the 250), \"write\" \
+                 (with the device, a power cut may lose it) or \"memory\" (a crash may lose it)",
+                text.get_ref()
+            );
+            self.at(text.span(), what)
         })
     }
 

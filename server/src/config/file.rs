@@ -46,6 +46,7 @@ pub(super) struct Listener {
     pub(super) max_message_size: Given<Size>,
     pub(super) client_timeout: Given<Interval>,
     pub(super) invalid_line_endings: Given<String>,
+    pub(super) durability: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

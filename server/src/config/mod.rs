@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use crate::message::Durability;
 pub use error::ConfigError;
 pub use route::{Host, Pattern, Route, Routes, Via};
 pub use units::Network;
@@ -70,6 +71,8 @@ pub struct Listener {
     pub client_timeout: Duration,
     /// What a bare CR or LF in the content leads to.
     pub invalid_line_endings: LineEndings,
+    /// How sure a message is before its 250.
+    pub durability: Durability,
 }
 
 /// What happens to content with a bare CR or LF.

@@ -101,7 +101,8 @@ fn show_listener(f: &mut Formatter<'_>, listener: &Listener) -> fmt::Result {
     text(f, "max_message_size", show_size(listener.max_message_size))?;
     text(f, "client_timeout", show_duration(listener.client_timeout))?;
     let LineEndings::Deny = listener.invalid_line_endings;
-    text(f, "invalid_line_endings", "Deny")
+    text(f, "invalid_line_endings", "Deny")?;
+    text(f, "durability", listener.durability.name())
 }
 
 fn bare(f: &mut Formatter<'_>, key: &str, value: impl Display) -> fmt::Result {

@@ -31,6 +31,13 @@ impl Durability {
             Self::Memory => "memory",
         }
     }
+
+    /// The one with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Fsync, Self::Write, Self::Memory]
+            .into_iter()
+            .find(|durability| durability.name() == name)
+    }
 }
 
 /// What was found in the body while it came in, so that sending needs no second scan.

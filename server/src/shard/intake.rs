@@ -47,7 +47,7 @@ impl Intake for World {
             .map_err(|error| refusal(&error))?;
         let stored = self
             .spool
-            .append_message(id, message)
+            .append_message(id, message, submission.meta.durability)
             .map_err(|error| refusal(&error))?;
         let spool_place = spool::place_of(id, stored.position);
         if let Err(error) = self.spool.committed(id, stored.ticket).await {

@@ -36,6 +36,8 @@ pub struct Server {
     shards: Vec<Outside<Letter>>,
     events: EventLog,
     admin: Option<admin::Listener>,
+    /// The limit of open files.
+    open_files: u64,
     /// Held for as long as the server may write to its data directory.
     _lock: File,
 }
@@ -95,6 +97,7 @@ impl Server {
             shards,
             events,
             admin: None,
+            open_files,
             _lock: lock,
         };
         if let Err(error) = server.wait_until_started(&started) {
@@ -162,8 +165,16 @@ impl Server {
     pub fn reload(&mut self, config: Config) -> Vec<crate::config::Difference> {
         let differences = Config::reload_differences(&self.config, &config);
         let mut config = config;
-        // What cannot change goes on as it is.
-        config.listeners.clone_from(&self.config.listeners);
+        // What cannot change goes on as it is: addresses stay, what holds for each may change.
+        let mut listeners = self.config.listeners.clone();
+        for listener in &mut listeners {
+            let same = |new: &&crate::config::Listener| new.address == listener.address;
+            if let Some(new) = config.listeners.iter().find(same) {
+                *listener = new.clone();
+            }
+        }
+        config.listeners = listeners;
+        limit_connections(&mut config, self.open_files);
         config.shards = self.config.shards;
         config.data_dir.clone_from(&self.config.data_dir);
         config.events.clone_from(&self.config.events);

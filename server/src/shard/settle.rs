@@ -219,6 +219,12 @@ impl World {
     /// Notes a verdict in the log; the place of the note that an attempt comes again.
     fn note(&self, case: &Case) -> Result<Option<queue::Place>, AppendError> {
         let verdict = &case.verdict;
+        // What may be lost with its message needs no more care than that.
+        let durability = case
+            .message
+            .as_ref()
+            .and_then(|message| message.view().ok())
+            .map_or(Durability::Fsync, |view| view.meta.durability);
         let settled = |bits: u128, outcome, code| {
             if bits == 0 {
                 return Ok(());
@@ -229,7 +235,9 @@ impl World {
                 outcome,
                 code,
             };
-            self.spool.settled(verdict.id, &settled).map(drop)
+            self.spool
+                .settled(verdict.id, &settled, durability)
+                .map(drop)
         };
         for part in &case.report.delivered {
             let bits = part.bits & verdict.delivered;
@@ -254,7 +262,7 @@ impl World {
             next: verdict.next,
             answer: &answer,
         };
-        let appended = self.spool.deferred(verdict.id, &deferred)?;
+        let appended = self.spool.deferred(verdict.id, &deferred, durability)?;
         Ok(Some(queue::Place {
             segment: appended.position.segment,
             offset: appended.position.offset,
@@ -350,7 +358,7 @@ impl World {
             let message = crate::spool::in_one_chunk(parts.into_iter());
             let len = parts.iter().map(|part| part.len()).sum();
             let _ = self.spool.head().room(len).await;
-            let committed = match self.spool.append_message(id, message) {
+            let committed = match self.spool.append_message(id, message, Durability::Fsync) {
                 Ok(stored) => {
                     let place = crate::spool::place_of(id, stored.position);
                     let committed = self.spool.committed(id, stored.ticket).await;

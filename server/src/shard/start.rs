@@ -226,6 +226,7 @@ fn listener(world: &World, index: usize) -> accept::Listener {
         relay: config.relay.clone(),
         message_count_max: from.max_messages_per_connection,
         hostname: config.hostname.clone(),
+        durability: from.durability,
         postmaster: config.postmaster.clone(),
         gate: world.gate.clone(),
         stop_at: Rc::clone(&world.stop_at),

@@ -4,11 +4,11 @@
 
 use super::entry::{Deferred, Kind, Moved, Settled, message_payload};
 use super::recover::{Fold, Place};
-use crate::message::{Id, Malformed};
+use crate::message::{Durability, Id, Malformed};
 use mailrail_runtime::buffer::ChunkMut;
 use mailrail_runtime::log::{
-    AppendError, Appended, CommitError, Label, Log, LogError, Message, Options, Payload, Position,
-    ROOM, ReadError, Report, Stored, Ticket,
+    self, AppendError, Appended, CommitError, Label, Log, LogError, Message, Options, Payload,
+    Position, ROOM, ReadError, Report, Stored, Ticket, Urgency,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -117,12 +117,25 @@ impl Spool {
 
     /// Takes a message. It counts as living where it lies from now on: between its commit and the
     /// moment its session hears of it, nobody may find its segment empty and free it. Whoever gives it up
-    /// calls [`Self::release`].
+    /// calls [`Self::release`]. How much its commit promises is the message's own `durability`.
     ///
     /// # Errors
     /// When the log has no room.
-    pub fn append_message(&self, id: Id, message: Message) -> Result<Stored, AppendError> {
-        let label = Label::now(Kind::Message.number(), id.to_bits());
+    pub fn append_message(
+        &self,
+        id: Id,
+        message: Message,
+        durability: Durability,
+    ) -> Result<Stored, AppendError> {
+        let label = Label {
+            // Nobody waits for what is safe enough in memory.
+            urgency: match durability {
+                Durability::Fsync | Durability::Write => Urgency::Now,
+                Durability::Memory => Urgency::Lazy,
+            },
+            durability: promise(durability),
+            ..Label::now(Kind::Message.number(), id.to_bits())
+        };
         let stored = self.head().append_chunks(label, message)?;
         self.hold(id, place_of(id, stored.position));
         Ok(stored)
@@ -154,9 +167,14 @@ impl Spool {
     ///
     /// # Errors
     /// When the log has no room.
-    pub fn settled(&self, id: Id, settled: &Settled) -> Result<Appended, AppendError> {
+    pub fn settled(
+        &self,
+        id: Id,
+        settled: &Settled,
+        durability: Durability,
+    ) -> Result<Appended, AppendError> {
         let owned = self.owner(id).ok_or(AppendError::Closed)?;
-        let label = Label::lazy(Kind::Settled.number(), id.to_bits());
+        let label = note(Kind::Settled, id, durability);
         owned.log.append_copied(label, &[&settled.encode()])
     }
 
@@ -164,9 +182,14 @@ impl Spool {
     ///
     /// # Errors
     /// When the log has no room.
-    pub fn deferred(&self, id: Id, deferred: &Deferred<'_>) -> Result<Appended, AppendError> {
+    pub fn deferred(
+        &self,
+        id: Id,
+        deferred: &Deferred<'_>,
+        durability: Durability,
+    ) -> Result<Appended, AppendError> {
         let owned = self.owner(id).ok_or(AppendError::Closed)?;
-        let label = Label::lazy(Kind::Deferred.number(), id.to_bits());
+        let label = note(Kind::Deferred, id, durability);
         let mut bytes = Vec::with_capacity(super::entry::DEFERRED_LEN_MAX);
         deferred.encode(&mut bytes);
         owned.log.append_copied(label, &[&bytes])
@@ -218,7 +241,7 @@ impl Spool {
         &self,
         id: Id,
         place: Place,
-    ) -> Result<mailrail_runtime::log::Record, LoadError> {
+    ) -> Result<log::Record, LoadError> {
         let owned = self.owner(id).ok_or_else(|| LoadError::NoLog(id.log()))?;
         let position = Position {
             segment: place.segment,
@@ -291,6 +314,23 @@ impl Spool {
         for owned in &self.logs {
             owned.log.close().await;
         }
+    }
+}
+
+/// What the log has to promise.
+const fn promise(durability: Durability) -> log::Durability {
+    match durability {
+        Durability::Fsync => log::Durability::Fsync,
+        Durability::Write => log::Durability::Write,
+        Durability::Memory => log::Durability::Memory,
+    }
+}
+
+/// The label of a note about a message of that durability.
+const fn note(kind: Kind, id: Id, durability: Durability) -> Label {
+    Label {
+        durability: promise(durability),
+        ..Label::lazy(kind.number(), id.to_bits())
     }
 }
 
