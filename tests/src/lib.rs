@@ -8,6 +8,7 @@
 //! * `peers`: other people's clients: swaks, curl, smtplib, smtp-source.
 //! * `postfix`: a Postfix of the test's own.
 //! * `examples`: the engine's examples as programs.
+//! * `loopback`: a file system in a file, to be filled, broken and cut off.
 //! * `program`: other people's programs: starting them, a small disk, limits.
 //!
 //! Nothing here knows how the server works inside: it speaks SMTP, reads the log of events and
@@ -16,6 +17,7 @@
 
 pub mod client;
 pub mod examples;
+pub mod loopback;
 pub mod message;
 pub mod names;
 pub mod peers;
