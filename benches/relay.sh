@@ -5,6 +5,7 @@
 #   benches/relay.sh                      five rounds of 20,000 messages (postfix: 5,000)
 #   ROUNDS=3 MESSAGES=50000 benches/relay.sh
 #   SHARDS=1 SESSIONS=20 LENGTH=102400 MAILRAIL=path/to/mailrail benches/relay.sh
+#   CLASSES=1 SESSIONS=100 benches/relay.sh   mailrail alone: fsync, write and memory side by side
 #
 # smtp-source -d -s SESSIONS -l LENGTH  ->  the relay  ->  smtp-sink -c -u nobody
 #
@@ -18,6 +19,8 @@ cd "$(dirname "$0")/.."
 
 rounds=${ROUNDS:-5} messages=${MESSAGES:-20000} postfix_messages=${POSTFIX_MESSAGES:-5000}
 sessions=${SESSIONS:-50} length=${LENGTH:-4096} shards=${SHARDS:-$(nproc)}
+relays='mailrail postfix'
+[ -z "${CLASSES:-}" ] || relays='fsync write memory'
 limit_s=${LIMIT:-300}
 
 fail() { printf 'relay.sh: %s\n' "$*" >&2; exit 1; }
@@ -26,7 +29,7 @@ for program in smtp-source smtp-sink postconf; do
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || fail "$program is missing; install postfix"
 done
 PATH=$PATH:/usr/sbin
-[ "$(id -u)" = 0 ] || fail "postfix is started by root only"
+[ -n "${CLASSES:-}" ] || [ "$(id -u)" = 0 ] || fail "postfix is started by root only"
 
 if [ -z "${MAILRAIL:-}" ]; then
     cargo build --release --quiet --bin mailrail
@@ -86,13 +89,19 @@ sunk() {
 }
 
 start_mailrail() {
-    mailrail_port=$(port)
+    mailrail_port=$(port) write_port=$(port) memory_port=$(port)
     cat >"$directory/mailrail.toml" <<TOML
 hostname = "mailrail.bench.example"
 data_dir = "$directory/data"
 shards = $shards
 [[listener]]
 address = "127.0.0.1:$mailrail_port"
+[[listener]]
+address = "127.0.0.1:$write_port"
+durability = "write"
+[[listener]]
+address = "127.0.0.1:$memory_port"
+durability = "memory"
 [[route]]
 domain = "*"
 via = ["127.0.0.1:$sink_port"]
@@ -173,7 +182,7 @@ tick_us=$((1000000 / $(getconf CLK_TCK)))
 
 processor_us() { # of a relay so far
     local sum=0 pid
-    if [ "$1" = mailrail ]; then
+    if [ "$1" != postfix ]; then
         sum=$(ticks "$mailrail_pid" 14 15)
     else
         sum=$(ticks "$postfix_pid" 14 15 16 17)
@@ -186,7 +195,12 @@ processor_us() { # of a relay so far
 
 run() { # RELAY COUNT: prints messages/s and µs of processor a message
     local relay=$1 count=$2 port before_us after_us start_ns end_ns target deadline
-    [ "$relay" = mailrail ] && port=$mailrail_port || port=$postfix_port
+    case $relay in
+        postfix) port=$postfix_port ;;
+        write) port=$write_port ;;
+        memory) port=$memory_port ;;
+        *) port=$mailrail_port ;;
+    esac
     target=$(($(sunk) + count))
     before_us=$(processor_us "$relay")
     start_ns=$(date +%s%N)
@@ -207,36 +221,53 @@ median() { sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] 
 
 start_sink
 start_mailrail
-start_postfix
+[ -n "${CLASSES:-}" ] || start_postfix
 
-printf 'relay of messages of %s bytes, %s sessions, %s rounds in turn, fsync on\n' "$length" "$sessions" "$rounds"
-printf 'messages a round: mailrail %s, postfix %s\n' "$messages" "$postfix_messages"
+if [ -n "${CLASSES:-}" ]; then
+    printf 'relay of messages of %s bytes, %s sessions, %s rounds in turn: three listeners of one server,\n' \
+        "$length" "$sessions" "$rounds"
+    printf '250 when synced (fsync), when the device has it (write), at once (memory); %s messages a round\n' "$messages"
+else
+    printf 'relay of messages of %s bytes, %s sessions, %s rounds in turn, fsync on\n' "$length" "$sessions" "$rounds"
+    printf 'messages a round: mailrail %s, postfix %s\n' "$messages" "$postfix_messages"
+    printf 'postfix: %s, defaults of the distribution, relayhost, log: %s\n' "$(postconf -dh mail_version)" \
+        "$([ -S /dev/log ] && echo syslog || echo 'none, no syslog here')"
+fi
 printf 'mailrail: %s, %s shards, events on\n' "$("$MAILRAIL" --version)" "$shards"
-printf 'postfix: %s, defaults of the distribution, relayhost, log: %s\n' "$(postconf -dh mail_version)" \
-    "$([ -S /dev/log ] && echo syslog || echo 'none, no syslog here')"
 printf 'machine: kernel %s, %s cores, %s, disk %s\n\n' "$(uname -r)" "$(nproc)" \
     "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" \
     "$(stat -f -c %T "$directory")"
 
-run mailrail 1000 >/dev/null
-run postfix 500 >/dev/null
+for relay in $relays; do
+    [ "$relay" = postfix ] && count=500 || count=1000
+    run "$relay" "$count" >/dev/null
+done
 
 printf '%5s  %-9s %12s %18s\n' round relay messages/s 'processor µs each'
+order=$relays
 for round in $(seq "$rounds"); do
-    order='mailrail postfix'
-    [ $((round % 2)) = 1 ] || order='postfix mailrail'
     for relay in $order; do
-        [ "$relay" = mailrail ] && count=$messages || count=$postfix_messages
+        [ "$relay" = postfix ] && count=$postfix_messages || count=$messages
         result=$(run "$relay" "$count")
         printf '%s\n' "${result% *}" >>"$directory/$relay.rates"
         printf '%s\n' "${result#* }" >>"$directory/$relay.costs"
         printf '%5s  %-9s %12s %18s\n' "$round" "$relay" ${result% *} ${result#* }
     done
+    # Whoever was first is last in the next round.
+    order="${order#* } ${order%% *}"
 done
 
+echo
+for relay in $relays; do
+    printf '%5s  %-9s %12s %18s\n' median "$relay" "$(median <"$directory/$relay.rates")" \
+        "$(median <"$directory/$relay.costs")"
+done
+if [ -n "${CLASSES:-}" ]; then
+    awk -v a="$(median <"$directory/fsync.rates")" -v b="$(median <"$directory/memory.rates")" \
+        'BEGIN { printf "fsync relays %.0f %% of the messages/s that memory does\n", 100 * a / b }'
+    exit
+fi
 rate=$(median <"$directory/mailrail.rates") cost=$(median <"$directory/mailrail.costs")
 other_rate=$(median <"$directory/postfix.rates") other_cost=$(median <"$directory/postfix.costs")
-printf '\n%5s  %-9s %12s %18s\n' median mailrail "$rate" "$cost"
-printf '%5s  %-9s %12s %18s\n' median postfix "$other_rate" "$other_cost"
 awk -v a="$rate" -v b="$other_rate" -v c="$cost" -v d="$other_cost" \
     'BEGIN { printf "mailrail relays %.1f times as many messages/s, at %.1f times less processor each\n", a / b, d / c }'

@@ -237,11 +237,7 @@ impl Spool {
     ///
     /// # Errors
     /// When it is gone or damaged.
-    pub async fn read(
-        &self,
-        id: Id,
-        place: Place,
-    ) -> Result<log::Record, LoadError> {
+    pub async fn read(&self, id: Id, place: Place) -> Result<log::Record, LoadError> {
         let owned = self.owner(id).ok_or_else(|| LoadError::NoLog(id.log()))?;
         let position = Position {
             segment: place.segment,
