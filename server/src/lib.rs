@@ -11,4 +11,6 @@ pub mod events;
 pub mod message;
 pub mod queue;
 pub mod shard;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod spool;

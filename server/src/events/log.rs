@@ -55,15 +55,51 @@ struct Signals {
 #[derive(Debug)]
 pub struct Journal {
     lines: Vec<u8>,
-    rings: Arc<Rings>,
-    signals: Arc<Signals>,
-    thread: Thread,
+    way: Way,
+}
+
+/// Where the lines go.
+#[derive(Debug)]
+enum Way {
+    /// Through a ring to the thread that writes the file.
+    File {
+        rings: Arc<Rings>,
+        signals: Arc<Signals>,
+        thread: Thread,
+    },
+    /// Each at once to a listener: in a seeded world there are no threads and no files.
+    #[cfg(feature = "sim")]
+    Told(Told),
+}
+
+/// The listener's end of a journal in a seeded world.
+#[cfg(feature = "sim")]
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// Takes each line as it is recorded.
+    pub(crate) lines: std::sync::mpsc::Sender<Vec<u8>>,
+    /// While it is set the journal counts as full, as when the file cannot be written.
+    pub(crate) is_full: Arc<AtomicBool>,
 }
 
 impl Journal {
+    /// A journal of a seeded world.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn told(told: Told) -> Self {
+        Self {
+            lines: Vec::new(),
+            way: Way::Told(told),
+        }
+    }
+
     /// Writes the event's line. Always succeeds: see [`is_full`](Self::is_full).
     pub fn record(&mut self, event: &Event<'_>) {
         event.push_line(&mut self.lines);
+        #[cfg(feature = "sim")]
+        if let Way::Told(told) = &self.way {
+            // Whoever listened may be gone before the server.
+            let _ = told.lines.send(std::mem::take(&mut self.lines));
+        }
         if self.lines.len() >= BATCH_LEN {
             self.flush();
         }
@@ -71,22 +107,30 @@ impl Journal {
 
     /// Hands over what was collected. Called once per turn of the shard's loop, or on a tick of some 100 ms.
     pub fn flush(&mut self) {
+        let (rings, signals, thread) = match &self.way {
+            Way::File {
+                rings,
+                signals,
+                thread,
+            } => (rings, signals, thread),
+            #[cfg(feature = "sim")]
+            Way::Told(_) => return,
+        };
         // Only this side pushes, so that what is not full now will not be full below.
-        if self.lines.is_empty() || self.rings.full.is_full() {
+        if self.lines.is_empty() || rings.full.is_full() {
             return;
         }
-        let next = self
-            .rings
+        let next = rings
             .empty
             .pop()
             .unwrap_or_else(|| Vec::with_capacity(BATCH_LEN + 4096));
         let batch = std::mem::replace(&mut self.lines, next);
-        let pushed = self.rings.full.push(batch);
+        let pushed = rings.full.push(batch);
         assert!(pushed.is_ok(), "a ring has one producer");
         // Pairs with the fence in `Writer::rest`: the thread sees the batch, or we see that it sleeps.
         fence(Ordering::SeqCst);
-        if self.signals.asleep.load(Ordering::Relaxed) {
-            self.thread.unpark();
+        if signals.asleep.load(Ordering::Relaxed) {
+            thread.unpark();
         }
     }
 
@@ -97,7 +141,11 @@ impl Journal {
 
     /// Whether the file is so far behind that delivery should pause. Nobody is woken when that ends: ask again on a tick.
     pub fn is_full(&self) -> bool {
-        self.rings.full.is_full()
+        match &self.way {
+            Way::File { rings, .. } => rings.full.is_full(),
+            #[cfg(feature = "sim")]
+            Way::Told(told) => told.is_full.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -164,9 +212,11 @@ impl EventLog {
             .into_iter()
             .map(|rings| Journal {
                 lines: Vec::with_capacity(BATCH_LEN + 4096),
-                rings,
-                signals: Arc::clone(&signals),
-                thread: thread.thread().clone(),
+                way: Way::File {
+                    rings,
+                    signals: Arc::clone(&signals),
+                    thread: thread.thread().clone(),
+                },
             })
             .collect();
         Ok((Self { signals, thread }, journals))
@@ -345,6 +395,14 @@ mod tests {
         }));
     }
 
+    fn rings(journal: &Journal) -> &Rings {
+        match &journal.way {
+            Way::File { rings, .. } => rings,
+            #[cfg(feature = "sim")]
+            Way::Told(_) => unreachable!("it goes to a file"),
+        }
+    }
+
     /// The numbers that `shard` wrote, in the order of the files. Every line has to be whole.
     fn numbers(paths: &[&Path], shard: usize) -> Vec<usize> {
         let read = |path: &&Path| std::fs::read_to_string(path).unwrap_or_default();
@@ -396,7 +454,7 @@ mod tests {
             record(&mut journals[0], 0, number);
             journals[0].flush();
             // Ends only if the thread wakes; whether it slept before is left to chance, 200 times.
-            while journals[0].rings.empty.is_empty() {
+            while rings(&journals[0]).empty.is_empty() {
                 thread::yield_now();
             }
             assert_eq!(numbers(&[&path], 0).len(), number + 1);
@@ -495,7 +553,7 @@ mod tests {
         let first = journal.lines.as_ptr();
         record(journal, 0, 0);
         journal.flush();
-        while journal.rings.empty.is_empty() {
+        while rings(journal).empty.is_empty() {
             thread::yield_now();
         }
         record(journal, 0, 1);

@@ -25,7 +25,7 @@ use std::rc::Rc;
 /// Parcels that one shard has lent to another at once.
 pub(super) const AWAY_MAX: usize = 256;
 /// Letters that a ring between two shards holds.
-pub(super) const RING_LEN: usize = 1024;
+pub(crate) const RING_LEN: usize = 1024;
 const _: () = assert!(
     2 * AWAY_MAX <= RING_LEN,
     "a ring holds the parcels of one side and the outcomes of the other"

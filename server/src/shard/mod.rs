@@ -10,9 +10,16 @@ mod settle;
 mod start;
 mod world;
 
+#[cfg(feature = "sim")]
+pub(crate) use homes::RING_LEN;
 pub use homes::{Away, Return};
 pub use letters::{Letter, Listed, Page};
 pub use server::{ServeError, Server, serve};
 pub(crate) use server::{logs_in, page, try_lock};
 pub(crate) use start::log_options;
 pub use world::Counts;
+#[cfg(feature = "sim")]
+pub(crate) use {
+    server::{logs_among, share_logs},
+    start::{Seed, Started, run},
+};

@@ -303,22 +303,25 @@ pub(crate) fn try_lock(data_dir: &Path) -> Result<Option<File>, ServeError> {
 /// The numbers of the logs that are there.
 pub(crate) fn logs_in(spool_dir: &Path) -> Result<Vec<u16>, ServeError> {
     let fail = |error: std::io::Error| ServeError(format!("{}: {error}", spool_dir.display()));
-    let mut numbers = Vec::new();
+    let mut names = Vec::new();
     for entry in std::fs::read_dir(spool_dir).map_err(fail)? {
         let name = entry.map_err(fail)?.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("log-"))
-            .and_then(|number| number.parse::<u16>().ok());
-        numbers.extend(number);
+        names.extend(name.into_string());
     }
+    Ok(logs_among(names.iter().map(String::as_str)))
+}
+
+/// The numbers of the logs among the names of a directory.
+pub(crate) fn logs_among<'n>(names: impl Iterator<Item = &'n str>) -> Vec<u16> {
+    let number = |name: &str| name.strip_prefix("log-")?.parse::<u16>().ok();
+    let mut numbers: Vec<u16> = names.filter_map(number).collect();
     numbers.sort_unstable();
-    Ok(numbers)
+    numbers
 }
 
 /// Which shard owns which logs: its own first, which takes new mail, then those of shards that are
 /// no more.
-fn share_logs(found: &[u16], shard_count: usize) -> Result<Vec<Vec<u16>>, ServeError> {
+pub(crate) fn share_logs(found: &[u16], shard_count: usize) -> Result<Vec<Vec<u16>>, ServeError> {
     let count = u16::try_from(shard_count)
         .ok()
         .filter(|count| *count <= LOG_COUNT_MAX)

@@ -12,6 +12,7 @@ use crate::queue::{self, Queue};
 use crate::spool::Spool;
 use crate::spool::recover::{Fold, Recovered};
 use mailrail_protocol::server as protocol;
+use mailrail_runtime::buffer::ALIGNMENT;
 use mailrail_runtime::clock;
 use mailrail_runtime::dns::Resolver;
 use mailrail_runtime::gate::Gate;
@@ -32,23 +33,23 @@ const TOO_MANY_MICROS: u64 = 5_000_000;
 const MEMORY_FACTOR: u64 = 4;
 
 /// What a shard starts from.
-pub(super) struct Seed {
-    pub(super) config: Config,
-    pub(super) journal: Journal,
+pub(crate) struct Seed {
+    pub(crate) config: Config,
+    pub(crate) journal: Journal,
     /// Numbers of the logs it owns; the first takes new mail.
-    pub(super) logs: Vec<u16>,
-    pub(super) ready: mpsc::Sender<Result<Started, String>>,
+    pub(crate) logs: Vec<u16>,
+    pub(crate) ready: mpsc::Sender<Result<Started, String>>,
 }
 
 /// What a shard found when it started.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Started {
-    pub(super) waiting: u64,
-    pub(super) quarantined: u64,
+pub(crate) struct Started {
+    pub(crate) waiting: u64,
+    pub(crate) quarantined: u64,
 }
 
 /// Runs a shard from its start to its end.
-pub(super) async fn run(place: Place<Letter>, seed: Seed) {
+pub(crate) async fn run(place: Place<Letter>, seed: Seed) {
     let ready = seed.ready.clone();
     let mesh = place.mesh.clone();
     let (world, listeners, started) = match prepare(&place, seed).await {
@@ -175,7 +176,13 @@ fn memory_max(config: &Config, budget: u64) -> u64 {
 pub(crate) fn log_options(config: &Config, log: u16) -> Options {
     let mut options = Options::new(config.data_dir.join("spool"), log);
     options.segment_len = u32::try_from(config.spool.segment_size).unwrap_or(u32::MAX);
-    options.first_segment_len = options.first_segment_len.min(options.segment_len);
+    let segment_len = options.segment_len;
+    options.first_segment_len = options.first_segment_len.min(segment_len);
+    // Short segments hold shorter batches, and keep less of themselves back.
+    let part = |share: u32| (segment_len / share).next_multiple_of(ALIGNMENT as u32);
+    options.batch_len_max = options.batch_len_max.min(part(4));
+    options.copy_max = options.copy_max.min(part(8));
+    options.reserve_len = options.reserve_len.min(part(4));
     options.min_free_space = config.spool.min_free_space;
     options
 }
