@@ -1,7 +1,8 @@
 //! The disk as the log needs it: files written and read in whole blocks, names changed for good.
 //!
-//! The lowest layer, and the log's only file that names glommio, so that a simulated disk can stand here.
-//! It knows no records and takes no decision: what fails is reported.
+//! The lowest layer, and the log's only file that names glommio: within a world of `sim` each of these calls
+//! goes to the simulated disk of the machine whose step it is. It knows no records and takes no decision: what
+//! fails is reported.
 
 use std::future::Future;
 use std::io;
@@ -14,6 +15,8 @@ use glommio::io::{DmaFile, OpenOptions};
 use rustix::io::Errno;
 
 use crate::buffer::{ALIGNMENT, Chunk};
+#[cfg(feature = "sim")]
+use crate::{buffer::ChunkMut, sim};
 
 /// The system's own error: glommio wraps it in words, and the number is lost on the way.
 fn plain(error: GlommioError<()>) -> io::Error {
@@ -25,12 +28,22 @@ fn plain(error: GlommioError<()>) -> io::Error {
 
 /// An open file, read and written past the page cache.
 #[derive(Debug)]
-pub(super) struct File {
-    file: DmaFile,
+pub(super) struct File(Kind);
+
+/// Of which world it is.
+#[derive(Debug)]
+enum Kind {
+    Real(DmaFile),
+    #[cfg(feature = "sim")]
+    Sim(sim::disk::File),
 }
 
 impl File {
     pub(super) async fn open(path: &Path) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if let Some(disk) = sim::disk::here() {
+            return Ok(Self(Kind::Sim(disk.open(path).await?)));
+        }
         let mut options = OpenOptions::new();
         let file = options
             .read(true)
@@ -38,7 +51,7 @@ impl File {
             .dma_open(path)
             .await
             .map_err(plain)?;
-        Ok(Self { file })
+        Ok(Self(Kind::Real(file)))
     }
 
     /// Makes a file anew, with one block of zeros.
@@ -47,6 +60,16 @@ impl File {
         // device can be polled by reading from it, takes the empty answer of an empty file for a yes, and
         // then every read of that device fails with EOPNOTSUPP.
         faults::meet(faults::Call::Create).await?;
+        let sync = !left_out!(PreparationSync);
+        #[cfg(feature = "sim")]
+        if let Some(disk) = sim::disk::here() {
+            let file = disk.create(path).await?;
+            file.write(&[0; ALIGNMENT], 0).await?;
+            if sync {
+                file.sync().await?;
+            }
+            return Ok(Self(Kind::Sim(file)));
+        }
         let new = path.to_path_buf();
         blocking(move || {
             let mut options = std::fs::OpenOptions::new();
@@ -57,22 +80,32 @@ impl File {
                 .mode(0o600)
                 .open(new)?;
             file.write_all(&[0; ALIGNMENT])?;
-            file.sync_all()
+            if sync { file.sync_all() } else { Ok(()) }
         })
         .await?;
         Self::open(path).await
     }
 
     pub(super) async fn len(&self) -> io::Result<u64> {
-        self.file.file_size().await.map_err(plain)
+        match &self.0 {
+            Kind::Real(file) => file.file_size().await.map_err(plain),
+            #[cfg(feature = "sim")]
+            Kind::Sim(file) => Ok(file.len()),
+        }
     }
 
     /// Asks for the space of `len` bytes, in one piece if possible.
     pub(super) async fn reserve(&self, len: u64) -> io::Result<()> {
-        match self.file.pre_allocate(len, false).await {
-            // Some file systems cannot; writing the zeros gets the space all the same.
-            Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => Ok(()),
-            result => result.map_err(plain),
+        match &self.0 {
+            Kind::Real(file) => match file.pre_allocate(len, false).await {
+                // Some file systems cannot; writing the zeros gets the space all the same.
+                Err(error) if error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error()) => {
+                    Ok(())
+                }
+                result => result.map_err(plain),
+            },
+            #[cfg(feature = "sim")]
+            Kind::Sim(file) => file.reserve(len).await,
         }
     }
 
@@ -80,27 +113,46 @@ impl File {
     pub(super) async fn write(&self, chunk: &Chunk, offset: u64) -> io::Result<()> {
         faults::meet(faults::Call::Write).await?;
         let buffer = chunk.buffer().clone();
-        let len = buffer.len();
-        match self.file.write_rc_at(buffer, offset).await.map_err(plain)? {
-            written if written == len => Ok(()),
-            // In a file that was written in full before, a short write is the device's failure.
-            _ => Err(Errno::IO.into()),
+        match &self.0 {
+            Kind::Real(file) => {
+                let len = buffer.len();
+                match file.write_rc_at(buffer, offset).await.map_err(plain)? {
+                    written if written == len => Ok(()),
+                    // In a file that was written in full before, a short write is the device's failure.
+                    _ => Err(Errno::IO.into()),
+                }
+            }
+            #[cfg(feature = "sim")]
+            Kind::Sim(file) => file.write(buffer.as_bytes(), offset).await,
         }
     }
 
     /// Reads whole blocks; fewer only at the file's end.
     pub(super) async fn read(&self, offset: u64, len: usize) -> io::Result<Chunk> {
-        let read = self
-            .file
-            .read_at_aligned(offset, len)
-            .await
-            .map_err(plain)?;
-        Ok(Chunk::from_read(read))
+        match &self.0 {
+            Kind::Real(file) => {
+                let read = file.read_at_aligned(offset, len).await.map_err(plain)?;
+                Ok(Chunk::from_read(read))
+            }
+            #[cfg(feature = "sim")]
+            Kind::Sim(file) => {
+                let there = file.len().saturating_sub(offset).min(len as u64) as usize;
+                let mut chunk = ChunkMut::with_len(there.max(1));
+                let read = file
+                    .read(offset, &mut chunk.as_mut_slice()[..there])
+                    .await?;
+                Ok(chunk.freeze(read))
+            }
+        }
     }
 
     pub(super) async fn sync(&self) -> io::Result<()> {
         faults::meet(faults::Call::Sync).await?;
-        self.file.fdatasync().await.map_err(plain)
+        match &self.0 {
+            Kind::Real(file) => file.fdatasync().await.map_err(plain),
+            #[cfg(feature = "sim")]
+            Kind::Sim(file) => file.sync().await,
+        }
     }
 }
 
@@ -113,8 +165,20 @@ async fn blocking<T: Send + 'static>(
 
 /// Makes names that were given or taken in a directory survive a power cut.
 fn sync_directory(path: &Path) -> io::Result<()> {
+    if left_out!(DirectorySync) {
+        return Ok(());
+    }
     // Not fdatasync: a changed name is no data, and some file systems would leave it for later.
     std::fs::File::open(path)?.sync_all()
+}
+
+/// As [`sync_directory`], on a simulated disk.
+#[cfg(feature = "sim")]
+async fn sync_parent(disk: &sim::disk::Disk, path: &Path) -> io::Result<()> {
+    if left_out!(DirectorySync) {
+        return Ok(());
+    }
+    disk.sync_directory(parent(path)).await
 }
 
 fn parent(path: &Path) -> &Path {
@@ -126,6 +190,17 @@ fn parent(path: &Path) -> &Path {
 
 /// Makes a directory and those above it, for good.
 pub(super) async fn make_directory(path: &Path) -> io::Result<()> {
+    #[cfg(feature = "sim")]
+    if let Some(disk) = sim::disk::here() {
+        let above: Vec<&Path> = path.ancestors().collect();
+        for path in above.into_iter().rev() {
+            if !disk.exists(path).await? {
+                disk.make_directory(path).await?;
+                sync_parent(&disk, path).await?;
+            }
+        }
+        return Ok(());
+    }
     let path = path.to_path_buf();
     blocking(move || {
         let missing: Vec<PathBuf> = path
@@ -144,6 +219,10 @@ pub(super) async fn make_directory(path: &Path) -> io::Result<()> {
 
 /// The names in a directory.
 pub(super) async fn list(path: &Path) -> io::Result<Vec<String>> {
+    #[cfg(feature = "sim")]
+    if let Some(disk) = sim::disk::here() {
+        return disk.list(path).await;
+    }
     let path = path.to_path_buf();
     blocking(move || {
         let mut names = Vec::new();
@@ -157,6 +236,11 @@ pub(super) async fn list(path: &Path) -> io::Result<Vec<String>> {
 
 /// Renames for good.
 pub(super) async fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(feature = "sim")]
+    if let Some(disk) = sim::disk::here() {
+        disk.rename(from, to).await?;
+        return sync_parent(&disk, to).await;
+    }
     let (from, to) = (from.to_path_buf(), to.to_path_buf());
     blocking(move || {
         std::fs::rename(&from, &to)?;
@@ -167,6 +251,11 @@ pub(super) async fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Removes for good.
 pub(super) async fn remove(path: &Path) -> io::Result<()> {
+    #[cfg(feature = "sim")]
+    if let Some(disk) = sim::disk::here() {
+        disk.remove(path).await?;
+        return sync_parent(&disk, path).await;
+    }
     let path = path.to_path_buf();
     blocking(move || {
         std::fs::remove_file(&path)?;
@@ -177,6 +266,16 @@ pub(super) async fn remove(path: &Path) -> io::Result<()> {
 
 /// Puts bytes at the end of an ordinary file, for good.
 pub(super) async fn keep(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
+    #[cfg(feature = "sim")]
+    if let Some(disk) = sim::disk::here() {
+        let file = match disk.open(path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(path).await?,
+            opened => opened?,
+        };
+        file.append(&bytes).await?;
+        file.sync().await?;
+        return sync_parent(&disk, path).await;
+    }
     let path = path.to_path_buf();
     blocking(move || {
         let mut file = std::fs::OpenOptions::new()
@@ -192,12 +291,20 @@ pub(super) async fn keep(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
 
 /// Whether there is such a file.
 pub(super) async fn exists(path: &Path) -> io::Result<bool> {
+    #[cfg(feature = "sim")]
+    if let Some(disk) = sim::disk::here() {
+        return disk.exists(path).await;
+    }
     let path = path.to_path_buf();
     blocking(move || path.try_exists()).await
 }
 
 /// Bytes of the file system that an ordinary user may still fill.
 pub(super) fn free_space(path: &Path) -> io::Result<u64> {
+    #[cfg(feature = "sim")]
+    if let Some(disk) = sim::disk::here() {
+        return Ok(disk.free());
+    }
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

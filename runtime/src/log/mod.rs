@@ -9,6 +9,20 @@
 //!
 //! A `Log` lives on one shard, from `open` until `close`: one writer, no lock.
 
+/// Whether a test leaves this duty out, to see that the loss is noticed; never without the feature `sim`.
+#[cfg(feature = "sim")]
+macro_rules! left_out {
+    ($duty:ident) => {
+        crate::sim::sabotage::is_on(crate::sim::Sabotage::$duty)
+    };
+}
+#[cfg(not(feature = "sim"))]
+macro_rules! left_out {
+    ($duty:ident) => {
+        false
+    };
+}
+
 mod batch;
 mod commit;
 mod disk;

@@ -297,7 +297,7 @@ async fn read_segment(
     };
     let stamp = header.stamp;
     let sealed = trailer.map(|trailer| trailer.end);
-    if trailer.is_none() {
+    if trailer.is_none() && !left_out!(RecoverySync) {
         file.sync().await.map_err(at("syncing", &path))?;
     }
     note_damage(directory, &file, &stamp, &summary, report).await?;

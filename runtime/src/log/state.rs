@@ -59,6 +59,7 @@ impl Fate {
         match (durability, self.progress.get()) {
             (_, Progress::Ended(result)) => Some(result),
             (Durability::Memory, _) | (Durability::Write, Progress::Written) => Some(Ok(())),
+            _ if left_out!(WordBeforeCommit) => Some(Ok(())),
             (Durability::Write | Durability::Fsync, _) => None,
         }
     }
@@ -304,6 +305,13 @@ impl State {
                 .open_batches
                 .set(fate.segment.open_batches.get() - 1);
             fate.tell(Progress::Ended(result));
+        }
+        if left_out!(LogOrder) {
+            for fate in &self.pending {
+                fate.outcome
+                    .get()
+                    .inspect(|&result| fate.tell(Progress::Ended(result)));
+            }
         }
         for fate in self.pending.iter().take_while(|fate| fate.written.get()) {
             if fate.progress.get() == Progress::Open {

@@ -1,7 +1,7 @@
 //! The world's tasks and its time: whoever can run runs, in an order the seed decides; when nobody can, the
 //! time moves on to the next moment at which something happens. It knows neither network nor disks.
 
-use super::{Chance, Host};
+use super::{Chance, Host, Sabotage};
 use crate::clock::NEVER;
 use crate::mailbox::{Outside, Post};
 use crate::shard::Place;
@@ -68,6 +68,8 @@ struct Inner {
     turn: Cell<(u64, usize)>,
     hash: Cell<u64>,
     poll_count: Cell<u64>,
+    /// Duties that are left out, a bit for each.
+    sabotage: Cell<u32>,
 }
 
 struct Slot {
@@ -151,6 +153,7 @@ impl World {
             turn: Cell::new((DIRECTOR, 0)),
             hash: Cell::new(0xcbf2_9ce4_8422_2325),
             poll_count: Cell::new(0),
+            sabotage: Cell::new(0),
         }));
         HERE.set(Some(world.clone()));
         IS_HERE.set(true);
@@ -227,6 +230,15 @@ impl World {
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.0.hash.get()
+    }
+
+    /// Leaves out a duty of ours, from now on.
+    pub fn sabotage(&self, duty: Sabotage) {
+        self.0.sabotage.set(self.0.sabotage.get() | duty.bit());
+    }
+
+    pub(super) fn is_sabotaged(&self, duty: Sabotage) -> bool {
+        self.0.sabotage.get() & duty.bit() != 0
     }
 
     /// A machine with this address.
@@ -342,7 +354,6 @@ impl World {
     }
 
     /// The machine of the process whose step this is; the director has none.
-    #[allow(dead_code, reason = "network and disk will ask")]
     pub(crate) fn host_here(&self) -> Option<Host> {
         let process = self.process();
         let alive = self.0.alive.borrow();
@@ -351,7 +362,6 @@ impl World {
     }
 
     /// The process whose step this is.
-    #[allow(dead_code, reason = "network and disk will ask")]
     pub(crate) fn process(&self) -> u64 {
         self.0.turn.get().0
     }

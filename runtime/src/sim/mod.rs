@@ -12,9 +12,11 @@ pub mod disk;
 mod executor;
 mod host;
 pub mod net;
+pub(crate) mod sabotage;
 
 pub use chance::Chance;
 pub use executor::{Process, World};
 pub use host::Host;
+pub use sabotage::Sabotage;
 
 pub(crate) use executor::{SimTask, here, is_here};

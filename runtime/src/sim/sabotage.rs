@@ -1,0 +1,61 @@
+//! Duties of ours that can be left out on purpose, so that tests prove that the loss is noticed.
+//!
+//! A world leaves out what it was told to; a real process what the environment variable `MAILRAIL_SABOTAGE`
+//! names (`CommitSync`, say; several with commas between). Only builds with the feature `sim` ask at all.
+
+use std::sync::OnceLock;
+
+/// A duty that is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Records are not synced before they are confirmed.
+    CommitSync,
+    /// Records are confirmed before they are written.
+    WordBeforeCommit,
+    /// A failed write or sync of records counts as a good one.
+    FailureSeen,
+    /// A new segment is not synced before it gets its name.
+    PreparationSync,
+    /// A directory is not synced after names in it have changed.
+    DirectorySync,
+    /// What an earlier process left is not synced before it is handed out.
+    RecoverySync,
+    /// A record is confirmed though those before it are not durable yet.
+    LogOrder,
+}
+
+impl Sabotage {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::CommitSync,
+        Self::WordBeforeCommit,
+        Self::FailureSeen,
+        Self::PreparationSync,
+        Self::DirectorySync,
+        Self::RecoverySync,
+        Self::LogOrder,
+    ];
+
+    /// Its place among those that are switched on.
+    pub(super) const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// Whether this duty is left out, here and now.
+pub(crate) fn is_on(duty: Sabotage) -> bool {
+    match super::here() {
+        Some(world) => world.is_sabotaged(duty),
+        None => of_process() & duty.bit() != 0,
+    }
+}
+
+fn of_process() -> u32 {
+    static DUTIES: OnceLock<u32> = OnceLock::new();
+    *DUTIES.get_or_init(|| {
+        let names = std::env::var("MAILRAIL_SABOTAGE").unwrap_or_default();
+        let named = |duty: &Sabotage| names.split(',').any(|name| name == format!("{duty:?}"));
+        let bits = Sabotage::ALL.into_iter().filter(named).map(Sabotage::bit);
+        bits.fold(0, |all, bit| all | bit)
+    })
+}
