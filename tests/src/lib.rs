@@ -3,6 +3,8 @@
 //! * `server`: starts, stops, kills and measures a `mailrail` process.
 //! * `client`: a blocking SMTP client that may be as rude as a test needs.
 //! * `sink`: a blocking SMTP server that records what it gets and answers as scripted.
+//! * `load`: senders that go on through crashes, `tally`: what was promised and what came.
+//! * `cut`: a server whose power can be cut.
 //! * `message`: messages with an id in them, and seeded chance.
 //! * `names`: a DNS server for made-up domains.
 //! * `peers`: other people's clients: swaks, curl, smtplib, smtp-source.
@@ -16,7 +18,9 @@
 //! only purpose is that a broken server fails the test instead of hanging it.
 
 pub mod client;
+pub mod cut;
 pub mod examples;
+pub mod load;
 pub mod loopback;
 pub mod message;
 pub mod names;
@@ -25,6 +29,7 @@ pub mod postfix;
 pub mod program;
 pub mod server;
 pub mod sink;
+pub mod tally;
 pub mod wait;
 
 pub use client::{Client, Reply};

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use mailrail_runtime::clock;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -29,6 +30,7 @@ pub struct Setup {
     routes: Vec<String>,
     sections: Vec<(&'static str, Vec<String>)>,
     data_dir: Option<PathBuf>,
+    program: Option<PathBuf>,
 }
 
 impl Setup {
@@ -43,6 +45,7 @@ impl Setup {
             routes: Vec::new(),
             sections: Vec::new(),
             data_dir: None,
+            program: None,
         };
         setup
             // Nobody answers there: no test asks the net by mistake.
@@ -122,6 +125,13 @@ impl Setup {
         self
     }
 
+    /// Another program than the server itself, called in the same way.
+    #[must_use]
+    pub fn program(mut self, path: &Path) -> Self {
+        self.program = Some(path.into());
+        self
+    }
+
     /// Writes the configuration, starts the process and waits for its greeting.
     ///
     /// # Panics
@@ -136,6 +146,7 @@ impl Setup {
             setup: self,
             directory,
             child: None,
+            greeted_after: Duration::ZERO,
         };
         server.start();
         server
@@ -173,6 +184,7 @@ pub struct Server {
     setup: Setup,
     directory: tempfile::TempDir,
     child: Option<Child>,
+    greeted_after: Duration,
 }
 
 impl Server {
@@ -242,7 +254,9 @@ impl Server {
             .create(true)
             .append(true)
             .open(self.log_path());
-        let child = Command::new(binary())
+        let program = self.setup.program.as_deref().unwrap_or_else(|| binary());
+        let begun = clock::micros();
+        let child = Command::new(program)
             .args(["serve", "--config"])
             .arg(self.config_path())
             .stdin(Stdio::null())
@@ -260,6 +274,12 @@ impl Server {
                 client.try_reply().ok().filter(|reply| reply.code == 220)
             });
         }
+        self.greeted_after = Duration::from_micros(clock::micros() - begun);
+    }
+
+    /// From the last start of the process until every listener had greeted.
+    pub const fn greeted_after(&self) -> Duration {
+        self.greeted_after
     }
 
     /// Writes a changed configuration and sends SIGHUP.
@@ -345,6 +365,20 @@ impl Server {
         let mut child = self.child.take().expect("the server runs");
         child.kill().expect("our own child");
         child.wait().expect("our own child");
+    }
+
+    /// SIGSTOP: from its return on the process does nothing until it is killed.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let path = format!("/proc/{}/stat", self.pid());
+        wait::until("the process stands still", || {
+            let stat = fs::read_to_string(&path).expect("a process");
+            let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+            fields.trim_start().starts_with('T').then_some(())
+        });
     }
 
     /// Whether the process still runs.

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
+use mailrail_runtime::clock;
+
 use crate::message;
 use crate::wait::{Deadline, PATIENCE};
 
@@ -30,6 +32,8 @@ pub struct Received {
     pub parameters: String,
     /// Whether it came by BDAT.
     pub by_bdat: bool,
+    /// Just before its 250, in microseconds of this process's clock.
+    pub at: u64,
 }
 
 /// What the sink is about to answer.
@@ -382,7 +386,8 @@ impl<'d> Dialogue<'d> {
             answer,
             Answer::Accept | Answer::TakeAndDrop | Answer::Slowly(_)
         );
-        let message = std::mem::replace(&mut self.message, empty(self.number));
+        let mut message = std::mem::replace(&mut self.message, empty(self.number));
+        message.at = clock::micros();
         self.has_sender = false;
         if taken {
             // Before the reply: what was answered 250 has arrived. The test may have ended.
@@ -448,6 +453,7 @@ fn empty(connection: usize) -> Received {
         connection,
         parameters: String::new(),
         by_bdat: false,
+        at: 0,
     }
 }
 
