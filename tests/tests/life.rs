@@ -261,6 +261,12 @@ fn the_number_of_shards_may_change() {
         .collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..40).collect::<Vec<_>>());
+    // Of three logs two have a shard; the third is empty now.
+    let spool = server.data_dir().join("spool");
+    wait::until("the empty log is deleted", || {
+        (!spool.join("log-2").exists()).then_some(())
+    });
+    assert!(spool.join("log-0").exists() && spool.join("log-1").exists());
     server.stop();
     assert_eq!(sink.already(), None);
 }

@@ -264,6 +264,21 @@ pub(super) async fn remove(path: &Path) -> io::Result<()> {
     .await
 }
 
+/// Removes an empty directory for good.
+pub(super) async fn remove_directory(path: &Path) -> io::Result<()> {
+    #[cfg(feature = "sim")]
+    if let Some(disk) = sim::disk::here() {
+        disk.remove(path).await?;
+        return sync_parent(&disk, path).await;
+    }
+    let path = path.to_path_buf();
+    blocking(move || {
+        std::fs::remove_dir(&path)?;
+        sync_directory(parent(&path))
+    })
+    .await
+}
+
 /// Puts bytes at the end of an ordinary file, for good.
 pub(super) async fn keep(path: &Path, bytes: Vec<u8>) -> io::Result<()> {
     #[cfg(feature = "sim")]

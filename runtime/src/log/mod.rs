@@ -626,6 +626,16 @@ impl Log {
         self.inner.close().await;
     }
 
+    /// Deletes a log that was closed: its segments, oldest first, so that no crash in between brings back a
+    /// message without what settled it; then its directory, unless something is kept there in quarantine.
+    ///
+    /// # Errors
+    /// If a file cannot be removed.
+    pub async fn delete(&self) -> io::Result<()> {
+        debug_assert!(self.inner.state.borrow().kept, "closed before");
+        open::delete(&self.inner.directory).await
+    }
+
     /// What was done so far.
     pub fn stats(&self) -> Stats {
         self.inner.state.borrow().stats()

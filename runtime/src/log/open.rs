@@ -113,6 +113,20 @@ pub(super) async fn open(
     Ok((inner, report))
 }
 
+/// Removes a log's files in the order of their numbers, and its directory if nothing else is in it.
+pub(super) async fn delete(directory: &Path) -> io::Result<()> {
+    let names = disk::list(directory).await?;
+    let mut files: Vec<_> = names.iter().filter_map(|name| Role::parse(name)).collect();
+    files.sort_by_key(|&(_, number)| number);
+    for (role, number) in &files {
+        disk::remove(&role.path(directory, *number)).await?;
+    }
+    if files.len() < names.len() {
+        return Ok(());
+    }
+    disk::remove_directory(directory).await
+}
+
 fn check(options: &Options) -> Result<(), LogError> {
     let block = u64::from(BLOCK_LEN);
     let wrong = |name, value: u32, reason| {

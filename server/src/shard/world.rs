@@ -221,6 +221,7 @@ impl World {
     pub(super) async fn keep_house(self: Rc<Self>) {
         loop {
             timer::sleep(CLEAN_MICROS).await;
+            self.spool.retire().await;
             while let Some((log, segment)) = self.spool.clean() {
                 if !self.empty(log, segment).await {
                     break;

@@ -10,7 +10,7 @@ use mailrail_runtime::log::{
     self, AppendError, Appended, CommitError, Label, Log, LogError, Message, Options, Payload,
     Position, ROOM, ReadError, Report, Stored, Ticket, Urgency,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 /// A log is emptied from its oldest end once it takes more than this many times what lives in it,
@@ -32,6 +32,8 @@ struct Owned {
     /// Bytes of live records in each segment.
     live: RefCell<BTreeMap<u32, u64>>,
     segment_len: u64,
+    /// Closed and deleted, or about to be.
+    is_retired: Cell<bool>,
 }
 
 /// A message read back, with where it begins in its record.
@@ -91,6 +93,7 @@ impl Spool {
                 log,
                 live: RefCell::default(),
                 segment_len,
+                is_retired: Cell::new(false),
             });
         }
         Ok((Self { logs }, reports))
@@ -273,7 +276,7 @@ impl Spool {
     /// and its number.
     pub fn clean(&self) -> Option<(u16, u32)> {
         let mut wanted = None;
-        for owned in &self.logs {
+        for owned in self.logs.iter().filter(|owned| !owned.is_retired.get()) {
             loop {
                 let segments = owned.log.segments();
                 if segments.oldest == segments.newest {
@@ -297,17 +300,39 @@ impl Spool {
         wanted
     }
 
+    /// Closes and deletes the logs that take no new mail and in which nothing lives any more.
+    pub async fn retire(&self) {
+        for owned in self.logs.iter().skip(1) {
+            if owned.is_retired.get() || !owned.live.borrow().is_empty() {
+                continue;
+            }
+            owned.is_retired.set(true);
+            owned.log.close().await;
+            match owned.log.delete().await {
+                Ok(()) => tracing::info!(
+                    log = owned.number,
+                    "the log of a shard that is no more was empty and is deleted"
+                ),
+                // Empty logs do no harm; the next start tries again.
+                Err(error) => {
+                    tracing::warn!(log = owned.number, %error, "an empty log was not deleted");
+                }
+            }
+        }
+    }
+
     /// Bytes of the logs on disk.
     pub fn bytes(&self) -> u64 {
         self.logs
             .iter()
+            .filter(|owned| !owned.is_retired.get())
             .map(|owned| owned.log.segments().bytes)
             .sum()
     }
 
     /// Commits all that was taken, and takes nothing more.
     pub async fn close(&self) {
-        for owned in &self.logs {
+        for owned in self.logs.iter().filter(|owned| !owned.is_retired.get()) {
             owned.log.close().await;
         }
     }
