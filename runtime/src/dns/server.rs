@@ -144,6 +144,16 @@ impl Default for Zone {
 
 /// Answers one message; `None`: it deserves no answer. Pure.
 pub fn answer(zone: &Zone, query: &[u8], transport: Transport) -> Option<Reply> {
+    answer_in(zone, None, query, transport)
+}
+
+/// The same, where something goes wrong with this one question besides.
+fn answer_in(
+    zone: &Zone,
+    mishap: Option<&Fault>,
+    query: &[u8],
+    transport: Transport,
+) -> Option<Reply> {
     let (Some([id_high, id_low]), Some(flags)) = (query.first_chunk(), query.get(2)) else {
         return None;
     };
@@ -191,6 +201,7 @@ pub fn answer(zone: &Zone, query: &[u8], transport: Transport) -> Option<Reply> 
     let fault = name
         .as_ref()
         .and_then(|name| zone.nodes.get(name)?.fault.as_ref());
+    let fault = mishap.or(fault);
     let mut delay = Duration::ZERO;
     match fault {
         Some(Fault::Silent) => return None,
@@ -339,8 +350,27 @@ impl Server {
 impl Shared {
     fn answer(&self, query: &[u8], transport: Transport) -> Option<Reply> {
         self.query_count.set(self.query_count.get() + 1);
-        answer(&self.zone.borrow(), query, transport)
+        answer_in(&self.zone.borrow(), mishap().as_ref(), query, transport)
     }
+}
+
+/// What the weather of a seeded world does to the next question.
+#[cfg(feature = "sim")]
+fn mishap() -> Option<Fault> {
+    use crate::sim::net::DnsMishap;
+    crate::sim::here()?
+        .network()
+        .dns_mishap()
+        .map(|mishap| match mishap {
+            DnsMishap::Silent => Fault::Silent,
+            DnsMishap::Failed => Fault::Code(ResponseCode::ServFail.into()),
+            DnsMishap::Late(micros) => Fault::Delay(Duration::from_micros(micros)),
+        })
+}
+
+#[cfg(not(feature = "sim"))]
+fn mishap() -> Option<Fault> {
+    None
 }
 
 /// Listens on `address` (port 0: any free one), and answers until the `Server` is dropped.

@@ -2,9 +2,15 @@
 //! No protocol lives here.
 
 use crate::clock;
+#[cfg(feature = "sim")]
+use crate::sim;
+#[cfg(feature = "sim")]
+use crate::timer;
 use glommio::net::UdpSocket;
 use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, Socket, Type};
+#[cfg(feature = "sim")]
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd as _, IntoRawFd as _};
@@ -13,7 +19,15 @@ use std::time::Duration;
 /// A UDP socket that talks to one peer: the kernel drops what others send to it.
 #[derive(Debug)]
 pub struct Datagram {
-    socket: UdpSocket,
+    socket: Kind,
+}
+
+/// Of which world a socket is.
+#[derive(Debug)]
+enum Kind {
+    Real(UdpSocket),
+    #[cfg(feature = "sim")]
+    Sim(sim::net::Letterbox),
 }
 
 impl Datagram {
@@ -22,16 +36,26 @@ impl Datagram {
     /// Not through glommio's `bind`: that sets SO_REUSEPORT, with which the kernel may give two
     /// sockets of ours the same port.
     pub fn connect(peer: SocketAddr) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if let Some(world) = sim::here() {
+            let letterbox = sim::net::Letterbox::open(&world, None, Some(peer))?;
+            let socket = Kind::Sim(letterbox);
+            return Ok(Self { socket });
+        }
         let socket = Socket::new(Domain::for_address(peer), Type::DGRAM, Some(Protocol::UDP))?;
         socket.connect(&peer.into())?;
-        Ok(Self {
-            socket: adopt(socket),
-        })
+        let socket = Kind::Real(adopt(socket));
+        Ok(Self { socket })
     }
 
     /// Sends one datagram.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        let sent = self.socket.send(bytes).await?;
+        let socket = match &self.socket {
+            Kind::Real(socket) => socket,
+            #[cfg(feature = "sim")]
+            Kind::Sim(letterbox) => return letterbox.send(bytes, None),
+        };
+        let sent = socket.send(bytes).await?;
         if sent == bytes.len() {
             Ok(())
         } else {
@@ -46,24 +70,46 @@ impl Datagram {
         if left == 0 {
             return Err(io::ErrorKind::TimedOut.into());
         }
+        let socket = match &self.socket {
+            Kind::Real(socket) => socket,
+            #[cfg(feature = "sim")]
+            Kind::Sim(letterbox) => {
+                let received = poll_fn(|context| letterbox.poll_receive(context, into));
+                let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+                let received = timer::until(deadline, received).await.map_err(late)?;
+                return received.map(|(len, _)| len);
+            }
+        };
         let wait = (deadline != clock::NEVER).then(|| Duration::from_micros(left));
-        self.socket.set_read_timeout(wait)?;
-        Ok(self.socket.recv(into).await?)
+        socket.set_read_timeout(wait)?;
+        Ok(socket.recv(into).await?)
     }
 }
 
 /// A UDP socket that takes datagrams from anyone.
 #[derive(Debug)]
-pub struct Bound {
-    socket: UdpSocket,
-    /// The same socket once more, to send without glommio: its `send_to` sends one byte only after
-    /// the socket was full.
-    sender: Socket,
+pub struct Bound(BoundKind);
+
+#[derive(Debug)]
+enum BoundKind {
+    Real {
+        socket: UdpSocket,
+        /// The same socket once more, to send without glommio: its `send_to` sends one byte only after
+        /// the socket was full.
+        sender: Socket,
+    },
+    #[cfg(feature = "sim")]
+    Sim(sim::net::Letterbox),
 }
 
 impl Bound {
     /// Takes the port of `address`; port 0: a free one.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if let Some(world) = sim::here() {
+            let letterbox = sim::net::Letterbox::open(&world, Some(address), None)?;
+            return Ok(Self(BoundKind::Sim(letterbox)));
+        }
         let socket = Socket::new(
             Domain::for_address(address),
             Type::DGRAM,
@@ -74,28 +120,42 @@ impl Bound {
         }
         socket.bind(&address.into())?;
         let sender = socket.try_clone()?;
-        Ok(Self {
-            socket: adopt(socket),
-            sender,
-        })
+        let socket = adopt(socket);
+        Ok(Self(BoundKind::Real { socket, sender }))
     }
 
     /// Its own address.
     pub fn local(&self) -> io::Result<SocketAddr> {
-        self.sender
-            .local_addr()?
+        let sender = match &self.0 {
+            BoundKind::Real { sender, .. } => sender,
+            #[cfg(feature = "sim")]
+            BoundKind::Sim(letterbox) => return Ok(letterbox.local()),
+        };
+        let local = sender.local_addr()?;
+        local
             .as_socket()
             .ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Waits for one datagram. What is longer than `into` is cut off.
     pub async fn receive(&self, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        Ok(self.socket.recv_from(into).await?)
+        match &self.0 {
+            BoundKind::Real { socket, .. } => Ok(socket.recv_from(into).await?),
+            #[cfg(feature = "sim")]
+            BoundKind::Sim(letterbox) => {
+                poll_fn(|context| letterbox.poll_receive(context, into)).await
+            }
+        }
     }
 
     /// Sends one datagram now or, when the socket is full, not at all: `ErrorKind::WouldBlock`.
     pub fn try_send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
-        let sent = rustix::net::sendto(&self.sender, bytes, SendFlags::DONTWAIT, &to)?;
+        let sender = match &self.0 {
+            BoundKind::Real { sender, .. } => sender,
+            #[cfg(feature = "sim")]
+            BoundKind::Sim(letterbox) => return letterbox.send(bytes, Some(to)),
+        };
+        let sent = rustix::net::sendto(sender, bytes, SendFlags::DONTWAIT, &to)?;
         if sent == bytes.len() {
             Ok(())
         } else {

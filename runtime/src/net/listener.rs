@@ -4,6 +4,8 @@
 //! and leaves the descriptor open to child processes.
 
 use super::stream::Stream;
+#[cfg(feature = "sim")]
+use crate::sim;
 use crate::{shard, timer};
 use futures_lite::io::AsyncRead;
 use glommio::net::TcpStream;
@@ -25,13 +27,27 @@ const PAUSE_MICROS: u64 = 100_000;
 /// the kernel spreads the connections).
 #[derive(Debug)]
 pub struct Listener {
-    socket: Socket,
+    socket: Kind,
     local: SocketAddr,
+}
+
+/// Of which world it is.
+#[derive(Debug)]
+enum Kind {
+    Real(Socket),
+    #[cfg(feature = "sim")]
+    Sim(sim::net::Door),
 }
 
 impl Listener {
     /// Listens at `address`; port 0 takes a free one (see `local`).
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if let Some(world) = sim::here() {
+            let (door, local) = sim::net::Door::open(&world, address)?;
+            let socket = Kind::Sim(door);
+            return Ok(Self { socket, local });
+        }
         let kind = Type::STREAM.nonblocking().cloexec();
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
         if address.is_ipv6() {
@@ -44,6 +60,7 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
+        let socket = Kind::Real(socket);
         Ok(Self { socket, local })
     }
 
@@ -57,37 +74,47 @@ impl Listener {
     /// comes after a pause, so a loop around `accept` cannot spin. Dropping the future loses nothing.
     pub async fn accept(&self) -> io::Result<Stream> {
         shard::yield_if_needed().await;
-        let error = loop {
-            match acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                Ok((socket, peer)) => match peer.map(SocketAddr::try_from) {
-                    Some(Ok(peer)) => return Ok(Stream::adopt(socket, peer)),
-                    // It is gone again, and with it its address.
-                    _ => continue,
-                },
-                Err(Errno::AGAIN) => match self.readable().await {
-                    Ok(()) => continue,
-                    Err(error) => break error,
-                },
-                Err(error) if is_ours(error) => break error.into(),
-                // The connection failed before it was accepted; the next one is another.
-                Err(_) => continue,
+        let result = match &self.socket {
+            Kind::Real(socket) => accept(socket).await,
+            #[cfg(feature = "sim")]
+            Kind::Sim(door) => {
+                let accepted = door.accept().await;
+                accepted.map(|(socket, peer)| Stream::adopt_sim(socket, peer))
             }
         };
-        timer::sleep(PAUSE_MICROS).await;
-        Err(error)
+        if result.is_err() {
+            timer::sleep(PAUSE_MICROS).await;
+        }
+        result
     }
+}
 
-    /// Waits until there is something to accept. glommio waits for readability only as part of a read:
-    /// the read of a listening socket fails at once, but not before the wait that its stream begins
-    /// with is over. So each wait takes a fresh stream, on a descriptor of its own.
-    async fn readable(&self) -> io::Result<()> {
-        let twin = self.socket.try_clone()?;
-        // SAFETY: the descriptor is open, a TCP socket, and owned by nobody else after the call.
-        let mut twin = unsafe { TcpStream::from_raw_fd(twin.into_raw_fd()) };
-        // Neither the bytes nor the error mean anything, only that there was an answer.
-        let _ = poll_fn(|context| Pin::new(&mut twin).poll_read(context, &mut [0])).await;
-        Ok(())
+async fn accept(socket: &Socket) -> io::Result<Stream> {
+    loop {
+        match acceptfrom_with(socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            Ok((accepted, peer)) => match peer.map(SocketAddr::try_from) {
+                Some(Ok(peer)) => return Ok(Stream::adopt(accepted, peer)),
+                // It is gone again, and with it its address.
+                _ => continue,
+            },
+            Err(Errno::AGAIN) => readable(socket).await?,
+            Err(error) if is_ours(error) => return Err(error.into()),
+            // The connection failed before it was accepted; the next one is another.
+            Err(_) => continue,
+        }
     }
+}
+
+/// Waits until there is something to accept. glommio waits for readability only as part of a read:
+/// the read of a listening socket fails at once, but not before the wait that its stream begins
+/// with is over. So each wait takes a fresh stream, on a descriptor of its own.
+async fn readable(socket: &Socket) -> io::Result<()> {
+    let twin = socket.try_clone()?;
+    // SAFETY: the descriptor is open, a TCP socket, and owned by nobody else after the call.
+    let mut twin = unsafe { TcpStream::from_raw_fd(twin.into_raw_fd()) };
+    // Neither the bytes nor the error mean anything, only that there was an answer.
+    let _ = poll_fn(|context| Pin::new(&mut twin).poll_read(context, &mut [0])).await;
+    Ok(())
 }
 
 /// Whether accepting failed for want of something here, and not because of the peer.

@@ -5,6 +5,10 @@
 //! waits and ten thousand sessions wait. No buffers live here (see `inbox`), and no protocol.
 
 use crate::shard::courtesy;
+#[cfg(feature = "sim")]
+use crate::sim;
+#[cfg(feature = "sim")]
+use crate::timer;
 use crate::timer::Alarm;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
@@ -26,8 +30,16 @@ const SLICES_MAX: usize = 16;
 /// is none. What is possible at once succeeds even after its deadline.
 #[derive(Debug)]
 pub struct Stream {
-    tcp: TcpStream,
+    socket: Kind,
     peer: SocketAddr,
+}
+
+/// Of which world it is.
+#[derive(Debug)]
+enum Kind {
+    Real(TcpStream),
+    #[cfg(feature = "sim")]
+    Sim(sim::net::Socket),
 }
 
 impl Stream {
@@ -35,7 +47,23 @@ impl Stream {
     pub(super) fn adopt(socket: OwnedFd, peer: SocketAddr) -> Self {
         // SAFETY: the descriptor is open, a TCP socket, and owned by nobody else after the call.
         let tcp = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
-        Self { tcp, peer }
+        let socket = Kind::Real(tcp);
+        Self { socket, peer }
+    }
+
+    #[cfg(feature = "sim")]
+    pub(super) fn adopt_sim(socket: sim::net::Socket, peer: SocketAddr) -> Self {
+        let socket = Kind::Sim(socket);
+        Self { socket, peer }
+    }
+
+    /// The end of a connection of a seeded world that it is, if it is one.
+    #[cfg(feature = "sim")]
+    pub(crate) fn in_world(&self) -> Option<&sim::net::Socket> {
+        match &self.socket {
+            Kind::Real(_) => None,
+            Kind::Sim(socket) => Some(socket),
+        }
     }
 
     /// Connects, from `source` if one is given. A refusal is an error here, not at the first read.
@@ -44,6 +72,13 @@ impl Stream {
         source: Option<IpAddr>,
         deadline: u64,
     ) -> io::Result<Self> {
+        #[cfg(feature = "sim")]
+        if let Some(world) = sim::here() {
+            let attempt = sim::net::connect(world, address, source);
+            let connected = timer::until(deadline, attempt).await;
+            let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+            return Ok(Self::adopt_sim(connected.map_err(late)??, address));
+        }
         let mut stream = Self::start(address, source)?;
         stream.connected(deadline).await?;
         Ok(stream)
@@ -68,11 +103,9 @@ impl Stream {
     /// refused, and sends nothing when it stands: so it asks exactly this question.
     fn connected(&mut self, deadline: u64) -> impl Future<Output = io::Result<()>> {
         let mut alarm = Alarm::new();
-        std::future::poll_fn(move |context| {
-            match Pin::new(&mut self.tcp).poll_write(context, &[]) {
-                Poll::Ready(result) => Poll::Ready(result.map(drop)),
-                Poll::Pending => late(&mut alarm, deadline, context),
-            }
+        std::future::poll_fn(move |context| match self.poll_write_any(context, &[]) {
+            Poll::Ready(result) => Poll::Ready(result.map(drop)),
+            Poll::Pending => late(&mut alarm, deadline, context),
         })
     }
 
@@ -84,7 +117,11 @@ impl Stream {
 
     /// This end.
     pub fn local(&self) -> io::Result<SocketAddr> {
-        Ok(rustix::net::getsockname(self.descriptor())?.try_into()?)
+        match &self.socket {
+            Kind::Real(tcp) => Ok(rustix::net::getsockname(descriptor(tcp))?.try_into()?),
+            #[cfg(feature = "sim")]
+            Kind::Sim(socket) => Ok(socket.local()),
+        }
     }
 
     /// Reads what is there, up to `into.len()` bytes; 0 is the end of the stream, `TimedOut` the
@@ -101,7 +138,12 @@ impl Stream {
 
     /// What can be read without waiting: `None` when nothing is there, `Some(0)` at the end.
     pub fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
-        match rustix::net::recv(self.descriptor(), into, RecvFlags::DONTWAIT) {
+        let tcp = match &self.socket {
+            Kind::Real(tcp) => tcp,
+            #[cfg(feature = "sim")]
+            Kind::Sim(socket) => return socket.try_read(into),
+        };
+        match rustix::net::recv(descriptor(tcp), into, RecvFlags::DONTWAIT) {
             Ok((_, count)) => Ok(Some(count)),
             Err(Errno::AGAIN) => Ok(None),
             Err(error) => Err(error.into()),
@@ -136,7 +178,12 @@ impl Stream {
 
     /// Ends the writing direction (FIN); reading goes on.
     pub fn shut_down(&mut self) -> io::Result<()> {
-        Ok(rustix::net::shutdown(self.descriptor(), Shutdown::Write)?)
+        match &self.socket {
+            Kind::Real(tcp) => rustix::net::shutdown(descriptor(tcp), Shutdown::Write)?,
+            #[cfg(feature = "sim")]
+            Kind::Sim(socket) => socket.shut_down(),
+        }
+        Ok(())
     }
 
     pub(super) fn poll_read(
@@ -144,7 +191,12 @@ impl Stream {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.tcp).poll_read(context, into);
+        let tcp = match &mut self.socket {
+            Kind::Real(tcp) => tcp,
+            #[cfg(feature = "sim")]
+            Kind::Sim(socket) => return socket.poll_read(context, into),
+        };
+        let result = Pin::new(tcp).poll_read(context, into);
         if result.is_ready() {
             courtesy::is_due();
         }
@@ -152,16 +204,53 @@ impl Stream {
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match ready!(Pin::new(&mut self.tcp).poll_write(context, bytes)) {
+        match ready!(self.poll_write_any(context, bytes)) {
             Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             result => Poll::Ready(result),
         }
     }
 
-    fn descriptor(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor is open for as long as `tcp`, from which the result borrows.
-        unsafe { BorrowedFd::borrow_raw(self.tcp.as_raw_fd()) }
+    /// As `poll_write`, but it may also write nothing.
+    fn poll_write_any(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.socket {
+            Kind::Real(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            #[cfg(feature = "sim")]
+            Kind::Sim(socket) => socket.poll_write(context, &[IoSlice::new(bytes)]),
+        }
     }
+
+    /// Writes some of the parts' bytes, in order, by one system call.
+    fn poll_write_parts(
+        &mut self,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let tcp = match &self.socket {
+            Kind::Real(tcp) => tcp,
+            #[cfg(feature = "sim")]
+            Kind::Sim(socket) => return socket.poll_write(context, parts),
+        };
+        let sent = rustix::net::sendmsg(
+            descriptor(tcp),
+            parts,
+            &mut SendAncillaryBuffer::default(),
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        );
+        match sent {
+            // No room: glommio knows how to wait for some, and tries once more before that.
+            Err(Errno::AGAIN) => self.poll_write(context, &parts[0]),
+            result => Poll::Ready(result.map_err(Into::into)),
+        }
+    }
+}
+
+fn descriptor(tcp: &TcpStream) -> BorrowedFd<'_> {
+    // SAFETY: the descriptor is open for as long as `tcp`, from which the result borrows.
+    unsafe { BorrowedFd::borrow_raw(tcp.as_raw_fd()) }
 }
 
 /// Lets the kernel choose the port only when it knows the other end: a source address then has all
@@ -266,18 +355,14 @@ impl WriteSlices<'_> {
     }
 
     /// One system call for as many slices as it takes.
-    fn send(&self) -> Result<usize, Errno> {
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut parts = [IoSlice::new(&[]); SLICES_MAX];
         for (part, slice) in parts.iter_mut().zip(self.slices) {
             *part = IoSlice::new(slice);
         }
         parts[0] = IoSlice::new(&self.slices[0][self.written..]);
-        rustix::net::sendmsg(
-            self.stream.descriptor(),
-            &parts[..self.slices.len().min(SLICES_MAX)],
-            &mut SendAncillaryBuffer::default(),
-            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-        )
+        let count = self.slices.len().min(SLICES_MAX);
+        self.stream.poll_write_parts(context, &parts[..count])
     }
 }
 
@@ -287,17 +372,11 @@ impl Future for WriteSlices<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         this.wrote(0);
-        while let [first, ..] = this.slices {
-            let first = &first[this.written..];
-            let count = match this.send() {
-                // No room: glommio knows how to wait for some, and tries once more before that.
-                Err(Errno::AGAIN) => match this.stream.poll_write(context, first) {
-                    Poll::Ready(count) => count?,
-                    Poll::Pending => return late(&mut this.alarm, this.deadline, context),
-                },
-                result => result?,
-            };
-            this.wrote(count);
+        while !this.slices.is_empty() {
+            match this.poll_send(context) {
+                Poll::Ready(count) => this.wrote(count?),
+                Poll::Pending => return late(&mut this.alarm, this.deadline, context),
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -1,6 +1,7 @@
 //! The world's tasks and its time: whoever can run runs, in an order the seed decides; when nobody can, the
 //! time moves on to the next moment at which something happens. It knows neither network nor disks.
 
+use super::net::{self, Network};
 use super::{Chance, Host, Sabotage};
 use crate::clock::NEVER;
 use crate::mailbox::{Outside, Post};
@@ -67,6 +68,7 @@ struct Inner {
     /// Whose step it is: process and shard.
     turn: Cell<(u64, usize)>,
     hash: Cell<u64>,
+    network: net::State,
     poll_count: Cell<u64>,
     /// Duties that are left out, a bit for each.
     sabotage: Cell<u32>,
@@ -152,6 +154,7 @@ impl World {
             moment_count: Cell::new(0),
             turn: Cell::new((DIRECTOR, 0)),
             hash: Cell::new(0xcbf2_9ce4_8422_2325),
+            network: net::State::new(seed),
             poll_count: Cell::new(0),
             sabotage: Cell::new(0),
         }));
@@ -245,6 +248,16 @@ impl World {
     #[must_use]
     pub fn host(&self, address: IpAddr) -> Host {
         Host::new(self.clone(), address)
+    }
+
+    /// Its network.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        Network::new(self.clone())
+    }
+
+    pub(super) fn network_state(&self) -> &net::State {
+        &self.0.network
     }
 
     /// Starts a process of one task.

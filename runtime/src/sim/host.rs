@@ -71,7 +71,9 @@ impl Host {
 
     /// Ends all its processes at once, and the disk keeps no more than it must.
     pub fn cut_power(&self) {
-        for process in self.0.processes.take() {
+        let processes = self.0.processes.take();
+        self.0.world.network().power_cut(&processes);
+        for process in processes {
             self.0.world.end(process);
         }
         self.0.disk.power_cut();

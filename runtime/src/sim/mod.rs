@@ -17,6 +17,7 @@ pub(crate) mod sabotage;
 pub use chance::Chance;
 pub use executor::{Process, World};
 pub use host::Host;
+pub use net::{Network, Weather};
 pub use sabotage::Sabotage;
 
 pub(crate) use executor::{SimTask, here, is_here};

@@ -1,0 +1,613 @@
+//! The network of a seeded world: what comes through it, and what each kind of weather does to it.
+#![cfg(feature = "sim")]
+
+use mailrail_runtime::clock::{self, NEVER};
+use mailrail_runtime::dns::server::{Record, Zone, serve};
+use mailrail_runtime::dns::{DnsError, Options, Resolver};
+use mailrail_runtime::net::datagram::{Bound, Datagram};
+use mailrail_runtime::net::listener::Listener;
+use mailrail_runtime::net::stream::Stream;
+use mailrail_runtime::shard::{self, Lane};
+use mailrail_runtime::sim::net::{Counts, Cut};
+use mailrail_runtime::sim::{Chance, Host, Weather, World};
+use mailrail_runtime::timer;
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+const MILLION: u32 = 1_000_000;
+const PAST: u64 = 0;
+
+fn ip(last: u8) -> IpAddr {
+    [192, 0, 2, last].into()
+}
+
+fn at(last: u8) -> SocketAddr {
+    (ip(last), 25).into()
+}
+
+/// Two ends of one connection: from the machine 1, where a task is run that gets the one end, to the
+/// caller's, which is the director's.
+async fn pair() -> (Stream, Stream) {
+    let listener =
+        Listener::bind((mailrail_runtime::sim::net::DIRECTOR_ADDRESS, 0).into()).unwrap();
+    let address = listener.local();
+    let source = shard::spawn(Lane::Accept, Stream::connect(address, None, NEVER));
+    let accepted = listener.accept().await.unwrap();
+    (source.await.unwrap(), accepted)
+}
+
+/// A machine on which everybody who connects is echoed until the end of what they say.
+fn echo(world: &World, last: u8) -> Host {
+    let host = world.host(ip(last));
+    host.spawn(async move {
+        let listener = Listener::bind(at(last)).unwrap();
+        loop {
+            let Ok(mut stream) = listener.accept().await else {
+                continue;
+            };
+            shard::spawn(Lane::Accept, async move {
+                let mut buffer = [0; 700];
+                while let Ok(count @ 1..) = stream.read(&mut buffer, NEVER).await {
+                    if stream.write_all(&buffer[..count], NEVER).await.is_err() {
+                        break;
+                    }
+                }
+            })
+            .detach();
+        }
+    });
+    host
+}
+
+/// All that comes until the end, and how it ended.
+async fn read_all(stream: &mut Stream, deadline: u64) -> (Vec<u8>, Option<ErrorKind>) {
+    let (mut all, mut buffer) = (Vec::new(), [0; 1000]);
+    loop {
+        match stream.read(&mut buffer, deadline).await {
+            Ok(0) => return (all, None),
+            Ok(count) => all.extend_from_slice(&buffer[..count]),
+            Err(error) => return (all, Some(error.kind())),
+        }
+    }
+}
+
+fn content(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 7 + at / 251) as u8).collect()
+}
+
+#[test]
+fn bytes_go_both_ways_and_the_ends_know_each_other() {
+    World::run(1, |_| async {
+        let (mut left, mut right) = pair().await;
+        assert_eq!(left.peer(), right.local().unwrap());
+        assert_eq!(left.local().unwrap(), right.peer());
+        let mut buffer = [0; 16];
+        left.write_all(b"hello", PAST).await.unwrap();
+        assert_eq!(
+            right.try_read(&mut buffer).unwrap(),
+            None,
+            "it takes its time"
+        );
+        assert_eq!(right.read(&mut buffer, NEVER).await.unwrap(), 5);
+        right
+            .write_slices(&[b"", b"he", b"", b"llo", b""], PAST)
+            .await
+            .unwrap();
+        assert_eq!(left.read(&mut buffer, NEVER).await.unwrap(), 5);
+        assert_eq!(&buffer[..5], b"hello");
+        right.write_slices(&[], PAST).await.unwrap();
+        right.write_slices(&[b""], PAST).await.unwrap();
+        right.shut_down().unwrap();
+        let error = right.write_all(b"x", NEVER).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        assert_eq!(left.read(&mut buffer, NEVER).await.unwrap(), 0);
+        left.write_all(b"still", PAST).await.unwrap();
+        assert_eq!(right.read(&mut buffer, NEVER).await.unwrap(), 5);
+        drop(left);
+        assert_eq!(right.read(&mut buffer, NEVER).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_window_is_bounded_and_opens_with_each_read() {
+    World::run(1, |world| async move {
+        let window_len = 1000..1001;
+        world.network().set(Weather {
+            window_len,
+            ..Weather::fair()
+        });
+        let (mut left, mut right) = pair().await;
+        let all = content(5000);
+        let error = left
+            .write_all(&all, clock::after(50_000))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let mut buffer = [0; 2000];
+        assert_eq!(right.try_read(&mut buffer).unwrap(), Some(1000));
+        assert_eq!(right.try_read(&mut buffer).unwrap(), None);
+        let rest = all.clone();
+        let writer = shard::spawn(Lane::Accept, async move {
+            left.write_all(&rest[1000..], NEVER).await.unwrap();
+        });
+        let (got, end) = read_all(&mut right, NEVER).await;
+        assert_eq!((got, end), (all[1000..].to_vec(), None));
+        writer.await;
+    });
+}
+
+#[test]
+fn nobody_there_is_refused_and_no_answer_is_late() {
+    World::run(1, |world| async move {
+        let error = Stream::connect(at(9), None, NEVER).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        echo(&world, 9);
+        world.pause(1).await;
+        world.network().set(Weather {
+            unanswered: MILLION,
+            ..Weather::fair()
+        });
+        let error = Stream::connect(at(9), None, clock::after(9_000_000))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        world.network().set(Weather {
+            refused: MILLION,
+            ..Weather::fair()
+        });
+        let error = Stream::connect(at(9), None, NEVER).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        world.network().set(Weather::fair());
+        let stream = Stream::connect(at(9), Some(ip(77)), NEVER).await.unwrap();
+        assert_eq!(stream.local().unwrap().ip(), ip(77));
+        assert_eq!(world.network().counts().failed_attempts, 3);
+    });
+}
+
+#[test]
+fn a_port_is_shared_by_the_shards_of_one_process_alone() {
+    World::run(1, |world| async move {
+        let counts = Rc::new(RefCell::new([0; 2]));
+        let tally = Rc::clone(&counts);
+        let process = world
+            .host(ip(1))
+            .start(2, 4, move |place: shard::Place<u64>| {
+                let tally = Rc::clone(&tally);
+                async move {
+                    let listener = Listener::bind(at(1)).unwrap();
+                    loop {
+                        let stream = listener.accept().await.unwrap();
+                        tally.borrow_mut()[place.index] += 1;
+                        drop(stream);
+                    }
+                }
+            });
+        world.pause(1).await;
+        let error = Listener::bind(at(1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        for _ in 0..40 {
+            let mut stream = Stream::connect(at(1), None, NEVER).await.unwrap();
+            assert_eq!(stream.read(&mut [0; 9], NEVER).await.unwrap(), 0);
+        }
+        let [first, second] = *counts.borrow();
+        assert!(
+            first + second == 40 && first > 0 && second > 0,
+            "{first} and {second}"
+        );
+        world.host(ip(1)).kill(&process);
+        Listener::bind(at(1)).unwrap();
+    });
+}
+
+#[test]
+fn what_was_unread_at_a_close_is_answered_by_a_reset() {
+    World::run(1, |_| async {
+        let (mut left, mut right) = pair().await;
+        right.write_all(b"421 go away", NEVER).await.unwrap();
+        left.write_all(b"MAIL", NEVER).await.unwrap();
+        assert_eq!(right.read(&mut [0; 1], NEVER).await.unwrap(), 1);
+        drop(right);
+        // Sooner or later it hears of it; what had come before can still be read.
+        let (got, end) = read_all(&mut left, NEVER).await;
+        assert_eq!(
+            (&got[..], end),
+            (&b"421 go away"[..], Some(ErrorKind::ConnectionReset))
+        );
+        assert_eq!(left.read(&mut [0; 1], NEVER).await.unwrap(), 0, "told once");
+        let error = left.write_all(b"x", NEVER).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn who_writes_to_a_closed_end_is_reset_one_round_later() {
+    World::run(1, |_| async {
+        let (mut left, right) = pair().await;
+        drop(right);
+        assert_eq!(left.read(&mut [0; 1], NEVER).await.unwrap(), 0);
+        left.write_all(b"into nothing", NEVER).await.unwrap();
+        timer::sleep(2000).await;
+        let error = left.write_all(b"x", NEVER).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
+fn a_connection_is_cut_at_any_byte() {
+    for after in 0..60 {
+        for by in Cut::ALL {
+            let by = std::slice::from_ref(by);
+            World::run(after, move |world| async move {
+                echo(&world, 1);
+                world.pause(1).await;
+                let cut_after = after..after + 1;
+                world.network().set(Weather {
+                    cut: MILLION,
+                    cut_after,
+                    cut_by: by,
+                    ragged: MILLION / 2,
+                    ..Weather::fair()
+                });
+                let mut stream = Stream::connect(at(1), None, NEVER).await.unwrap();
+                let all = content(100);
+                let deadline = clock::after(1_000_000);
+                let said = stream.write_all(&all, deadline).await;
+                let (got, end) = read_all(&mut stream, deadline).await;
+                assert!(
+                    all.starts_with(&got) && got.len() as u64 <= after,
+                    "{got:?}"
+                );
+                match by[0] {
+                    Cut::Silence => {
+                        said.unwrap();
+                        assert_eq!(end, Some(ErrorKind::TimedOut));
+                    }
+                    // What it said after the cut is answered by a reset, which may come first.
+                    Cut::End => assert_ne!(end, Some(ErrorKind::TimedOut)),
+                    Cut::Reset => assert_eq!(end, Some(ErrorKind::ConnectionReset)),
+                }
+                assert_eq!(world.network().counts().cuts, 1);
+            });
+        }
+    }
+}
+
+#[test]
+fn the_killed_break_their_connections_and_the_powerless_say_nothing() {
+    let mut ends = Vec::new();
+    for seed in 0..40 {
+        let end = World::run(seed, |world| async move {
+            let host = world.host(ip(1));
+            let process = host.spawn(async {
+                let listener = Listener::bind(at(1)).unwrap();
+                let _first = listener.accept().await.unwrap();
+                std::future::pending::<()>().await;
+            });
+            world.pause(1).await;
+            let mut held = Stream::connect(at(1), None, NEVER).await.unwrap();
+            let mut waiting = Stream::connect(at(1), None, NEVER).await.unwrap();
+            host.kill(&process);
+            let waiting = read_all(&mut waiting, NEVER).await;
+            assert_eq!(waiting, (Vec::new(), Some(ErrorKind::ConnectionReset)));
+            let error = Stream::connect(at(1), None, NEVER).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            read_all(&mut held, NEVER).await.1
+        });
+        ends.push(end);
+    }
+    assert!(ends.contains(&None) && ends.contains(&Some(ErrorKind::ConnectionReset)));
+
+    World::run(1, |world| async move {
+        let host = echo(&world, 1);
+        world.pause(1).await;
+        let mut stream = Stream::connect(at(1), None, NEVER).await.unwrap();
+        host.cut_power();
+        let hour = clock::after(3_600_000_000);
+        let end = read_all(&mut stream, hour).await.1;
+        assert_eq!(end, Some(ErrorKind::TimedOut));
+        stream.write_all(b"still there?", NEVER).await.unwrap();
+        let end = read_all(&mut stream, NEVER).await.1;
+        assert_eq!(end, Some(ErrorKind::ConnectionReset));
+    });
+}
+
+#[test]
+fn what_was_said_while_machines_were_parted_comes_once_they_are_joined() {
+    World::run(1, |world| async move {
+        let network = world.network();
+        echo(&world, 1);
+        let done = Rc::new(Cell::new(0));
+        let told = Rc::clone(&done);
+        world.host(ip(2)).spawn(async move {
+            timer::sleep(1).await;
+            let mut stream = Stream::connect(at(1), None, NEVER).await.unwrap();
+            timer::sleep(10_000_000).await;
+            stream.write_all(b"hello", NEVER).await.unwrap();
+            let mut buffer = [0; 9];
+            assert_eq!(stream.read(&mut buffer, NEVER).await.unwrap(), 5);
+            told.set(clock::micros());
+            timer::sleep(100_000).await;
+            let attempt = Stream::connect(at(1), None, clock::after(5_000_000)).await;
+            assert_eq!(attempt.unwrap_err().kind(), ErrorKind::TimedOut);
+            let attempt = Stream::connect(at(1), None, NEVER).await;
+            attempt.unwrap();
+            told.set(clock::micros());
+        });
+        world.pause(5_000_000).await;
+        network.part(ip(1), ip(2));
+        world.pause(60_000_000).await;
+        assert_eq!(done.get(), 0);
+        network.join(ip(2), ip(1));
+        let joined = world.micros();
+        world.pause(5_000).await;
+        assert!(done.get() > joined);
+        network.part(ip(2), ip(1));
+        world.pause(60_000_000).await;
+        network.join_all();
+        let joined = world.micros();
+        world.pause(600_000_000).await;
+        assert!(done.get() > joined);
+    });
+}
+
+#[test]
+fn descriptors_end_and_accepts_fail_for_a_while() {
+    World::run(1, |world| async move {
+        let network = world.network();
+        let listener = Listener::bind((ip(5), 25).into()).unwrap();
+        let first = Stream::connect(at(5), None, NEVER).await.unwrap();
+        network.set(Weather {
+            socket_count_max: 2,
+            ..Weather::fair()
+        });
+        for _ in 0..3 {
+            let error = listener.accept().await.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(24));
+        }
+        assert_eq!(
+            Stream::connect(at(5), None, NEVER)
+                .await
+                .unwrap_err()
+                .raw_os_error(),
+            Some(24)
+        );
+        network.set(Weather {
+            accept_failed: MILLION,
+            ..Weather::fair()
+        });
+        assert_eq!(
+            listener.accept().await.unwrap_err().raw_os_error(),
+            Some(24)
+        );
+        network.set(Weather::fair());
+        let accepted = listener.accept().await.unwrap();
+        assert_eq!(accepted.peer(), first.local().unwrap());
+        assert_eq!(network.counts().starved, 5);
+    });
+}
+
+#[test]
+fn datagrams_are_lost_doubled_and_overtake_each_other() {
+    let run = |weather: Weather| {
+        World::run(3, |world| async move {
+            world.network().set(weather);
+            let server = Bound::bind((ip(5), 53).into()).unwrap();
+            let client = Datagram::connect(server.local().unwrap()).unwrap();
+            for number in 0..100u8 {
+                client.send(&[number]).await.unwrap();
+            }
+            let mut got = Vec::new();
+            let mut buffer = [0; 9];
+            let all = async {
+                loop {
+                    let (len, from) = server.receive(&mut buffer).await.unwrap();
+                    got.push(buffer[0]);
+                    server.try_send(&buffer[..len], from).unwrap();
+                }
+            };
+            let _ = timer::until(clock::after(5_000_000), all).await;
+            let mut back = 0;
+            while client
+                .receive(&mut buffer, clock::after(5_000_000))
+                .await
+                .is_ok()
+            {
+                back += 1;
+            }
+            (got, back)
+        })
+    };
+    let (mut got, back) = run(Weather::fair());
+    assert!(!got.is_sorted(), "no order is kept");
+    got.sort_unstable();
+    assert_eq!((got, back), ((0..100).collect(), 100));
+    let (got, _) = run(Weather {
+        datagram_lost: MILLION / 2,
+        ..Weather::fair()
+    });
+    assert!(got.len() > 20 && got.len() < 80);
+    let (mut got, back) = run(Weather {
+        datagram_doubled: MILLION,
+        ..Weather::fair()
+    });
+    got.sort_unstable();
+    assert!(got.chunks(2).all(|two| two[0] == two[1]));
+    assert_eq!((got.len(), back), (200, 400));
+}
+
+#[test]
+fn a_datagram_to_nobody_is_refused_and_strangers_are_not_heard() {
+    World::run(1, |_| async {
+        let client = Datagram::connect((ip(5), 53).into()).unwrap();
+        client.send(b"x").await.unwrap();
+        let error = client.receive(&mut [0; 9], NEVER).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        let server = Bound::bind((ip(5), 53).into()).unwrap();
+        let stranger = Bound::bind((ip(6), 53).into()).unwrap();
+        client.send(b"x").await.unwrap();
+        let (_, from) = server.receive(&mut [0; 9]).await.unwrap();
+        stranger.try_send(b"forged", from).unwrap();
+        server.try_send(b"true", from).unwrap();
+        let mut buffer = [0; 9];
+        assert_eq!(client.receive(&mut buffer, NEVER).await.unwrap(), 4);
+        assert_eq!(&buffer[..4], b"true");
+        let late = client
+            .receive(&mut buffer, clock::after(10_000))
+            .await
+            .unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn names_are_asked_for_in_any_weather() {
+    let ask = |weather: Weather| {
+        World::run(5, |world| async move {
+            world.host(ip(53)).spawn(async {
+                let mut zone = Zone::new();
+                zone.add("a.example", 300, Record::A([192, 0, 2, 1].into()));
+                zone.add("long.example", 300, Record::Txt(vec![b'x'; 3000]));
+                let _server = serve(zone, (ip(53), 53).into()).unwrap();
+                std::future::pending::<()>().await;
+            });
+            world.pause(1).await;
+            world.network().set(weather);
+            let resolver = Resolver::new(Options::with_servers(vec![(ip(53), 53).into()]));
+            let addresses = resolver
+                .addresses("a.example")
+                .await
+                .map(|found| found.to_vec());
+            let texts = resolver
+                .texts("long.example")
+                .await
+                .map(|found| found[0].len());
+            (addresses, texts)
+        })
+    };
+    let right = (Ok(vec![ip(1)]), Ok(3000));
+    assert_eq!(ask(Weather::fair()), right);
+    assert_eq!(
+        ask(Weather {
+            dns_late: MILLION,
+            dns_late_micros: 1_000_000..1_200_000,
+            ..Weather::fair()
+        }),
+        right
+    );
+    assert_eq!(
+        ask(Weather {
+            ragged: MILLION,
+            datagram_doubled: MILLION,
+            ..Weather::fair()
+        }),
+        right
+    );
+    let failed = ask(Weather {
+        dns_failed: MILLION,
+        ..Weather::fair()
+    });
+    assert_eq!(failed.0, Err(DnsError::ServerFailure(2)));
+    let silent = ask(Weather {
+        dns_silent: MILLION,
+        ..Weather::fair()
+    });
+    assert_eq!(silent.0, Err(DnsError::Timeout));
+    let lost = ask(Weather {
+        datagram_lost: MILLION,
+        ..Weather::fair()
+    });
+    assert_eq!(lost.0, Err(DnsError::Timeout));
+}
+
+/// Ten talk to two through any weather; what each has heard, whatever it is, is a beginning of what it
+/// said.
+fn storm(seed: u64) -> (u64, Counts, u64) {
+    World::run(seed, |world| async move {
+        let mut chance = Chance::new(seed);
+        let network = world.network();
+        for last in [1, 2] {
+            echo(&world, last);
+        }
+        network.set(Weather::any(&mut chance));
+        let whole_count = Rc::new(Cell::new(0));
+        for last in 10..20 {
+            let (world, mut chance, whole_count) =
+                (world.clone(), chance.fork(), Rc::clone(&whole_count));
+            world.host(ip(last)).spawn({
+                let world = world.clone();
+                async move {
+                    for _ in 0..3 {
+                        timer::sleep(chance.below(1_000_000)).await;
+                        let to = at(1 + chance.below(2) as u8);
+                        let deadline = clock::after(120_000_000);
+                        let Ok(mut stream) = Stream::connect(to, None, deadline).await else {
+                            world.note(b"not connected");
+                            continue;
+                        };
+                        let all = content(chance.below(20_000) as usize);
+                        let (mut got, mut buffer) = (Vec::new(), [0; 999]);
+                        'talk: for part in all.chunks(1 + chance.below(200) as usize) {
+                            if stream.write_all(part, deadline).await.is_err() {
+                                break;
+                            }
+                            while got.len() < all.len() {
+                                match stream.try_read(&mut buffer) {
+                                    Ok(Some(count @ 1..)) => {
+                                        got.extend_from_slice(&buffer[..count])
+                                    }
+                                    Ok(None) => break,
+                                    _ => break 'talk,
+                                }
+                            }
+                        }
+                        let _ = stream.shut_down();
+                        let (rest, _) = read_all(&mut stream, deadline).await;
+                        got.extend(rest);
+                        assert!(all.starts_with(&got), "seed {seed}");
+                        whole_count.set(whole_count.get() + u64::from(got == all));
+                        world.note(&got.len().to_le_bytes());
+                    }
+                }
+            });
+        }
+        for _ in 0..20 {
+            world.pause(chance.below(2_000_000)).await;
+            let pair = (
+                ip(1 + chance.below(2) as u8),
+                ip(10 + chance.below(10) as u8),
+            );
+            match chance.below(2) {
+                0 => network.part(pair.0, pair.1),
+                _ => network.join(pair.0, pair.1),
+            }
+        }
+        network.join_all();
+        world.pause(1_000_000_000).await;
+        (world.hash(), network.counts(), whole_count.get())
+    })
+}
+
+#[test]
+fn any_weather_is_the_same_twice_and_invents_nothing() {
+    let (mut sum, mut whole_count) = (Counts::default(), 0);
+    for seed in 0..200 {
+        let first = storm(seed);
+        assert_eq!(first, storm(seed), "seed {seed}");
+        sum.cuts += first.1.cuts;
+        sum.resets += first.1.resets;
+        sum.connections += first.1.connections;
+        sum.failed_attempts += first.1.failed_attempts;
+        whole_count += first.2;
+    }
+    // Most come through, and something happened to many.
+    assert!(
+        whole_count > sum.connections / 2,
+        "{whole_count} of {sum:?}"
+    );
+    assert!(
+        sum.cuts > 100 && sum.resets > 100 && sum.failed_attempts > 100,
+        "{sum:?}"
+    );
+}
