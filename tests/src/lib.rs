@@ -11,6 +11,7 @@
 //! * `postfix`: a Postfix of the test's own.
 //! * `examples`: the engine's examples as programs.
 //! * `loopback`: a file system in a file, to be filled, broken and cut off.
+//! * `lossy`: a disk that forgets what was not flushed when its power goes.
 //! * `program`: other people's programs: starting them, a small disk, limits.
 //!
 //! Nothing here knows how the server works inside: it speaks SMTP, reads the log of events and
@@ -22,6 +23,7 @@ pub mod cut;
 pub mod examples;
 pub mod load;
 pub mod loopback;
+pub mod lossy;
 pub mod message;
 pub mod names;
 pub mod peers;
