@@ -7,8 +7,8 @@ use super::schedule::{self, interval_max};
 use super::slab::{Key, NONE};
 use super::state::{Entries, Stage};
 use super::{
-    Arrival, Cause, DestinationId, Done, Effect, EntryId, Group, LaneCounts, LaneId, Outcome,
-    Parcel, Place, Resolution, Settings, Verdict, Wake,
+    Arrival, Cause, DestinationId, Done, Effect, EntryId, Group, LaneCounts, LaneId, Message,
+    Outcome, Parcel, Place, Resolution, Settings, Verdict, Wake,
 };
 use crate::message::{Id, Timestamp};
 use std::collections::VecDeque;
@@ -166,7 +166,15 @@ impl Queue {
         Some(Effect::Lane(LaneId(lane)))
     }
 
-    fn pop_verdict(&mut self, now: Timestamp) -> Option<Verdict> {
+    /// Whose verdict [`Self::pop_verdict`] would make: the message and its record.
+    pub fn peek_verdict(&self) -> Option<Message> {
+        let entry = self.entries.peek_ending()?;
+        let message = self.entries.entry(entry).message();
+        Some(self.entries.shared(message).view())
+    }
+
+    /// The verdict on the next entry that expired, failed or was postponed while it waited.
+    pub fn pop_verdict(&mut self, now: Timestamp) -> Option<Verdict> {
         let now = self.observe(now);
         let (entry, stage) = self.entries.pop_ending()?;
         let destination = self.entries.entry(entry).destination();
@@ -232,6 +240,46 @@ impl Queue {
         Some(LaneId(self.lanes.slab.key(lane)))
     }
 
+    /// The message that [`Self::take`] would hand out a part of, so that there is room for it first.
+    pub fn peek(&mut self, now: Timestamp, lane: LaneId) -> Option<Message> {
+        let now = self.observe(now);
+        let lane = &self.lanes.slab[self.lanes.find(lane.0)?];
+        if lane.waits(now) {
+            return None;
+        }
+        let entry = self.destinations.get(lane.ring.head()?).line.head()?;
+        let message = self.entries.entry(entry).message();
+        Some(self.entries.shared(message).view())
+    }
+
+    /// Whether a part of the message is, or soon will be, on a connection: its lane does not rest, and is
+    /// known to take mail or has no more than `max_ready` entries due. The rest waits for minutes at least,
+    /// and is better kept on the disk alone.
+    pub fn is_ready(&self, now: Timestamp, id: Id) -> bool {
+        let now = now.max(self.now);
+        let message = self.entries.find_message(id);
+        let mut entries = message
+            .into_iter()
+            .flat_map(|message| self.entries.entries_of(message));
+        entries.any(|entry| self.is_entry_ready(now, entry))
+    }
+
+    fn is_entry_ready(&self, now: Timestamp, entry: u32) -> bool {
+        let entry = self.entries.entry(entry);
+        match entry.stage() {
+            Stage::Held => true,
+            Stage::Due => {
+                let destination = self.destinations.get(entry.destination());
+                if destination.in_ring {
+                    self.lanes.slab[destination.lane].is_ready(now, &self.settings)
+                } else {
+                    destination.line.len() <= self.settings.max_ready
+                }
+            }
+            _ => false,
+        }
+    }
+
     /// The next parcel for a connection of this lane, destinations in turn; `None` when nothing is due
     /// or the lane rests.
     pub fn take(&mut self, now: Timestamp, lane: LaneId) -> Option<Parcel> {
@@ -251,6 +299,7 @@ impl Queue {
             bits: judge::batch(this, self.settings.max_recipients_per_batch),
             attempt: this.attempt(),
             accepted: message.accepted,
+            expires: message.expires,
             destination: DestinationId(self.destinations.slab.key(this.destination())),
         })
     }

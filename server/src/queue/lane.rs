@@ -95,6 +95,13 @@ impl Lane {
         now.unix_millis() < self.waits_until()
     }
 
+    /// Whether what is due may be on its way soon. A lane over whose connections the peer speaks of messages
+    /// may have as much due as it likes.
+    pub(super) fn is_ready(&self, now: Timestamp, settings: &Settings) -> bool {
+        let flows = self.open > 0 && self.unheard == 0;
+        flows || (!self.waits(now) && self.due <= settings.max_ready)
+    }
+
     /// How many connections to open, when the first in line has waited since `oldest`.
     pub(super) fn wants(&self, now: Timestamp, oldest: Timestamp, settings: &Settings) -> u32 {
         let now_ms = now.unix_millis();

@@ -63,7 +63,9 @@ pub struct Settings {
     pub curve: schedule::Curve,
     /// How long a message may wait when it brings no time of its own.
     pub max_age: Duration,
-    /// How many due entries of a lane share one failure to connect; the others keep their attempt.
+    /// Ready entries of a lane that is not known to take mail: so many keep their content in memory, and so
+    /// many share one failure to connect. The others stand behind them at the cost of scheduled ones, and keep
+    /// their attempt.
     pub max_ready: u32,
     /// Recipients of one parcel; 1 to 128.
     pub max_recipients_per_batch: u32,
@@ -155,6 +157,8 @@ pub struct Parcel {
     pub attempt: u16,
     /// When the message was accepted.
     pub accepted: Timestamp,
+    /// When it is too old: a parcel that could not be tried by then is given back.
+    pub expires: Timestamp,
     /// Whom it goes to.
     pub destination: DestinationId,
 }

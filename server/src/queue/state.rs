@@ -15,11 +15,11 @@
 //! Beside that a message's own links lie in the wheel of expiry until it has expired, whatever its
 //! entries do. Lines belong to destinations and are arguments here.
 
-use super::index::Index;
+use super::index::{Index, Indexed};
 use super::schedule;
 use super::slab::{Key, List, NONE, Slab, item};
 use super::view::Message;
-use super::wheel::{Timed, Wheel};
+use super::wheel::{TIME_MAX, Timed, Wheel};
 use super::{Arrival, Group, Place};
 use crate::message::{Id, Timestamp};
 
@@ -37,11 +37,42 @@ pub(super) enum Stage {
 /// How many [`Stage`]s there are.
 const STAGE_COUNT: usize = 6;
 
+/// A time in milliseconds as it is kept: in six bytes, as far as the wheel reaches, and aligned to two, so
+/// that an item needs no padding.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moment([u16; 3]);
+
+impl Moment {
+    /// What lies beyond the wheel's last time is that time.
+    fn new(millis: u64) -> Self {
+        let millis = millis.min(TIME_MAX);
+        Self([millis as u16, (millis >> 16) as u16, (millis >> 32) as u16])
+    }
+
+    fn millis(self) -> u64 {
+        let [low, middle, high] = self.0.map(u64::from);
+        high << 32 | middle << 16 | low
+    }
+}
+
+/// A number of 64 bits in halves, for the same reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Halves([u32; 2]);
+
+impl Halves {
+    fn new(number: u64) -> Self {
+        Self([number as u32, (number >> 32) as u32])
+    }
+
+    fn get(self) -> u64 {
+        u64::from(self.0[1]) << 32 | u64::from(self.0[0])
+    }
+}
+
 /// A group of recipients of a message.
 #[derive(Debug)]
 pub(super) struct Entry {
-    open: [u64; 2],
-    next_attempt: u64,
+    open: [Halves; 2],
     note: Place,
     message: u32,
     sibling: u32,
@@ -50,6 +81,7 @@ pub(super) struct Entry {
     previous: u32,
     next: u32,
     generation: u32,
+    next_attempt: Moment,
     first: u16,
     attempt: u16,
     stage: Stage,
@@ -60,8 +92,7 @@ item!(Entry, 4096);
 impl Default for Entry {
     fn default() -> Self {
         Self {
-            open: [0; 2],
-            next_attempt: 0,
+            open: [Halves::default(); 2],
             note: Place::default(),
             message: NONE,
             sibling: NONE,
@@ -70,6 +101,7 @@ impl Default for Entry {
             previous: NONE,
             next: NONE,
             generation: 0,
+            next_attempt: Moment::default(),
             first: 0,
             attempt: 0,
             stage: Stage::Held,
@@ -80,21 +112,22 @@ impl Default for Entry {
 
 impl Timed for Entry {
     fn time(&self) -> u64 {
-        self.next_attempt
+        self.next_attempt.millis()
     }
 }
 
 impl Entry {
     pub(super) fn open(&self) -> u128 {
-        u128::from(self.open[1]) << 64 | u128::from(self.open[0])
+        let [low, high] = self.open.map(|half| u128::from(half.get()));
+        high << 64 | low
     }
 
     fn set_open(&mut self, open: u128) {
-        self.open = [open as u64, (open >> 64) as u64];
+        self.open = [open as u64, (open >> 64) as u64].map(Halves::new);
     }
 
     pub(super) fn next_attempt(&self) -> Timestamp {
-        Timestamp::from_unix_millis(self.next_attempt)
+        Timestamp::from_unix_millis(self.next_attempt.millis())
     }
 
     /// A record is never empty, so a length of 0 is no note.
@@ -135,35 +168,51 @@ impl Entry {
 /// What the entries of a message share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    id: u64,
-    accepted: u64,
-    expires: u64,
+    id: Halves,
     place: Place,
     entry: u32,
+    chain: u32,
     previous: u32,
     next: u32,
     generation: u32,
+    accepted: Moment,
+    expires: Moment,
 }
 item!(Shared, 4096);
 
 impl Default for Shared {
     fn default() -> Self {
         Self {
-            id: 0,
-            accepted: 0,
-            expires: 0,
+            id: Halves::default(),
             place: Place::default(),
             entry: NONE,
+            chain: NONE,
             previous: NONE,
             next: NONE,
             generation: 0,
+            accepted: Moment::default(),
+            expires: Moment::default(),
         }
     }
 }
 
 impl Timed for Shared {
     fn time(&self) -> u64 {
-        self.expires
+        self.expires.millis()
+    }
+}
+
+impl Indexed for Shared {
+    fn hash(&self) -> u32 {
+        hash(self.id.get())
+    }
+
+    fn chain(&self) -> u32 {
+        self.chain
+    }
+
+    fn set_chain(&mut self, slot: u32) {
+        self.chain = slot;
     }
 }
 
@@ -175,17 +224,17 @@ impl Shared {
 
     pub(super) fn view(&self) -> Message {
         Message {
-            id: Id::from_bits(self.id),
+            id: Id::from_bits(self.id.get()),
             place: self.place,
-            accepted: Timestamp::from_unix_millis(self.accepted),
-            expires: Timestamp::from_unix_millis(self.expires),
+            accepted: Timestamp::from_unix_millis(self.accepted.millis()),
+            expires: Timestamp::from_unix_millis(self.expires.millis()),
         }
     }
 }
 
-/// A waiting message with one group of recipients, all told.
-pub(super) const ENTRY_SIZE: usize = size_of::<Entry>() + size_of::<Shared>();
-const _: () = assert!(ENTRY_SIZE <= 128, "a million of them fit in 200 MiB");
+/// A waiting message with one group of recipients, all told: with its place in the index.
+const WAITING_LEN: usize = size_of::<Entry>() + size_of::<Shared>() + size_of::<u32>();
+const _: () = assert!(WAITING_LEN <= 128, "a million of them in 128 MB");
 
 /// A line of due entries; each destination has one.
 pub(super) type Line = List<Entry>;
@@ -244,7 +293,15 @@ impl Entries {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.messages.bytes() + self.entries.bytes() + self.index.bytes()
+        let wheels = self.scheduled.bytes() + self.expiry.bytes();
+        self.messages.bytes() + self.entries.bytes() + self.index.bytes() + wheels
+    }
+
+    /// Bytes of memory that waiting messages need, without what freed ones have left behind.
+    pub(super) fn used_bytes(&self) -> u64 {
+        let message_len = size_of::<Shared>() + size_of::<u32>();
+        u64::from(self.messages.len()) * message_len as u64
+            + u64::from(self.entries.len()) * size_of::<Entry>() as u64
     }
 
     /// The slots of messages, ascending; `Some(None)` for one that is free.
@@ -254,8 +311,9 @@ impl Entries {
 
     pub(super) fn find_message(&self, id: Id) -> Option<u32> {
         let id = id.to_bits();
+        let wanted = Halves::new(id);
         self.index
-            .find(hash(id), |message| self.messages[message].id == id)
+            .find(&self.messages, hash(id), |message| message.id == wanted)
     }
 
     /// The entry after this one in its message.
@@ -281,16 +339,15 @@ impl Entries {
     }
 
     pub(super) fn insert_message(&mut self, arrival: &Arrival, expires: Timestamp) -> u32 {
-        let id = arrival.id.to_bits();
         debug_assert!(self.find_message(arrival.id).is_none(), "an id comes once");
         let message = self.messages.insert(Shared {
-            id,
-            accepted: arrival.accepted.unix_millis(),
-            expires: expires.unix_millis(),
+            id: Halves::new(arrival.id.to_bits()),
+            accepted: Moment::new(arrival.accepted.unix_millis()),
+            expires: Moment::new(expires.unix_millis()),
             place: arrival.place,
             ..Shared::default()
         });
-        self.index.insert(hash(id), message);
+        self.index.insert(&mut self.messages, message);
         self.expiry.insert(&mut self.messages, message);
         message
     }
@@ -305,7 +362,7 @@ impl Entries {
         next: Timestamp,
     ) -> u32 {
         let mut entry = Entry {
-            next_attempt: next.unix_millis(),
+            next_attempt: Moment::new(next.unix_millis()),
             note: group.note.unwrap_or_default(),
             message,
             sibling_before: before.unwrap_or(NONE),
@@ -417,6 +474,11 @@ impl Entries {
         expired
     }
 
+    /// The next ending, left where it is.
+    pub(super) fn peek_ending(&self) -> Option<u32> {
+        self.endings.head()
+    }
+
     /// The next ending → held, with the stage it was in.
     pub(super) fn pop_ending(&mut self) -> Option<(u32, Stage)> {
         let entry = self.endings.pop_front(&mut self.entries)?;
@@ -439,7 +501,7 @@ impl Entries {
         debug_assert!(open & !entry.open() == 0, "recipients only go away");
         entry.set_open(open);
         entry.attempt = attempt;
-        entry.next_attempt = next.unix_millis();
+        entry.next_attempt = Moment::new(next.unix_millis());
         entry.batch = batch;
     }
 
@@ -473,9 +535,8 @@ impl Entries {
         if !self.messages[gone.message].has_expired() {
             self.expiry.remove(&mut self.messages, gone.message);
         }
-        let message = self.messages.remove(gone.message);
-        self.index.remove(hash(message.id), gone.message);
-        Some(message.view())
+        self.index.remove(&mut self.messages, gone.message);
+        Some(self.messages.remove(gone.message).view())
     }
 
     /// The entries of a line in order, for tests.
@@ -501,10 +562,10 @@ impl Entries {
             position += 1;
             let Some(message) = message else { continue };
             let shared = &mut self.messages[message];
-            let life = shared.expires.saturating_sub(shared.accepted);
-            if shared.accepted > now {
-                shared.accepted = now;
-                shared.expires = now.saturating_add(life);
+            let (accepted, expires) = (shared.accepted.millis(), shared.expires.millis());
+            if accepted > now {
+                shared.accepted = Moment::new(now);
+                shared.expires = Moment::new(now.saturating_add(expires.saturating_sub(accepted)));
             }
             if !shared.has_expired() {
                 self.expiry.insert(&mut self.messages, message);
@@ -513,7 +574,7 @@ impl Entries {
             while entry != NONE {
                 let this = &mut self.entries[entry];
                 let next_max = now.saturating_add(interval_max(this.attempt));
-                this.next_attempt = this.next_attempt.min(next_max);
+                this.next_attempt = Moment::new(this.next_attempt.millis().min(next_max));
                 if this.stage == Stage::Scheduled {
                     self.scheduled.insert(&mut self.entries, entry);
                 }
@@ -532,8 +593,9 @@ fn hash(id: u64) -> u32 {
 mod tests {
     use super::*;
 
+    /// With the index and the wheels, and what the arenas keep ready.
     #[test]
-    fn a_million_waiting_messages_fit_in_200_mib() {
+    fn a_million_waiting_messages_cost_128_bytes_each() {
         let now = Timestamp::from_unix_millis(1_795_508_041_000);
         let mut entries = Entries::new(now);
         for number in 0..1_000_000 {
@@ -555,11 +617,21 @@ mod tests {
             let entry = entries.insert_entry(message, None, 0, &group, now.plus_millis(number));
             entries.schedule(entry);
         }
-        assert!(entries.bytes() <= 200 << 20, "{}", entries.bytes());
+        assert!(entries.bytes() <= 128_000_000, "{}", entries.bytes());
         assert_eq!(
-            entries.bytes() >> 20,
-            138,
-            "in MiB, so that a change is seen"
+            entries.bytes() / 1_000_000,
+            124,
+            "bytes each, so that a change is seen"
         );
+    }
+
+    #[test]
+    fn moments_and_halves_are_what_they_were_made_of() {
+        for number in [0, 1, 0xffff, 0x1_0000, 1_795_508_041_007, TIME_MAX] {
+            assert_eq!(Moment::new(number).millis(), number);
+            assert_eq!(Halves::new(number).get(), number);
+        }
+        assert_eq!(Moment::new(u64::MAX).millis(), TIME_MAX);
+        assert_eq!(Halves::new(u64::MAX).get(), u64::MAX);
     }
 }

@@ -273,6 +273,83 @@ fn age_ends_what_is_due_while_its_lane_is_never_connected() {
 }
 
 #[test]
+fn age_ends_what_waits_for_its_next_attempt() {
+    let mut story = Story::new();
+    let arrival = Arrival {
+        id: Id::from_bits(1),
+        place: Place::default(),
+        accepted: START,
+        expires: Some(START.plus_millis(MINUTE)),
+    };
+    let group = Group {
+        first: 0,
+        open: 1,
+        destination: "a.x",
+        attempt: 1,
+        next: Some(START.plus_millis(2 * MINUTE)),
+        note: None,
+    };
+    assert!(story.queue.insert(START, &arrival, [group]));
+    assert_eq!(story.queue.counts().scheduled, 1);
+    story.pass(MINUTE - 1);
+    assert_eq!(story.verdicts(), []);
+    story.pass(1);
+    let verdict = story.verdicts().pop().expect("too old");
+    assert_eq!((verdict.expired, verdict.open), (1, 0));
+}
+
+#[test]
+fn age_ends_what_its_lane_has_postponed() {
+    let mut story = Story::new();
+    story.insert(&[(0, 1, "a.x")]);
+    let lane = story.resolve();
+    story.queue.opening(lane);
+    story
+        .queue
+        .open_failed(story.now, lane, b"421 4.4.1 refused");
+    assert_eq!(story.queue.counts().ending, 1, "and nobody asks for it");
+    story.pass(7 * 24 * 60 * MINUTE);
+    let verdict = story.verdicts().pop().expect("too old");
+    assert_eq!((verdict.expired, verdict.deferred, verdict.open), (1, 0, 0));
+}
+
+#[test]
+fn a_few_are_ready_where_nothing_is_known_to_flow() {
+    let mut story = Story::with(Settings {
+        max_ready: 2,
+        ..Settings::default()
+    });
+    let ready = |story: &Story, id| story.queue.is_ready(story.now, id);
+    let one = story.insert(&[(0, 1, "a.x")]);
+    let two = story.insert(&[(0, 1, "a.x")]);
+    assert!(ready(&story, one) && ready(&story, two));
+    let three = story.insert(&[(0, 1, "a.x")]);
+    assert!(!ready(&story, three), "nobody knows yet where it goes");
+    let lane = story.resolve();
+    assert!(!ready(&story, three), "nobody has taken any yet");
+    story.queue.opening(lane);
+    story.queue.opened(story.now, lane);
+    assert!(!ready(&story, three), "a greeting is no word about mail");
+    let parcel = story.take(lane).expect("due");
+    assert!(ready(&story, one), "it is on a connection");
+    story.settle(&parcel, 1, 0, 0);
+    let ids: Vec<_> = (0..5).map(|_| story.insert(&[(0, 1, "a.x")])).collect();
+    assert!(
+        ids.iter().all(|id| ready(&story, *id)),
+        "they flow, however many they are"
+    );
+    story.queue.closed(story.now, lane);
+    story.queue.opening(lane);
+    story
+        .queue
+        .open_failed(story.now, lane, b"421 4.4.1 refused");
+    assert!(
+        ids.iter().all(|id| !ready(&story, *id)),
+        "the lane rests, and so do they"
+    );
+}
+
+#[test]
 fn age_ends_what_was_held_when_it_came() {
     let mut story = Story::new();
     story.insert(&[(0, 0b11, "a.x")]);

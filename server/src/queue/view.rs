@@ -94,6 +94,9 @@ pub struct Counts {
 /// Slots that one page looks at, so that a page of a nearly empty queue is cheap too.
 const SLOTS_MAX: u32 = 16_384;
 
+/// About what a destination costs with its name, in bytes.
+const DESTINATION_LEN: u64 = 256;
+
 impl Queue {
     /// A message.
     pub fn get(&self, id: Id) -> Option<Message> {
@@ -149,6 +152,11 @@ impl Queue {
             lanes: self.lanes.slab.len(),
             bytes: entries.bytes(),
         }
+    }
+
+    /// Bytes of memory that what waits needs now; what freed entries have left behind is used again.
+    pub fn used_bytes(&self) -> u64 {
+        self.entries.used_bytes() + u64::from(self.destinations.count()) * DESTINATION_LEN
     }
 
     fn rows(&self, message: u32) -> impl Iterator<Item = Row<'_>> {

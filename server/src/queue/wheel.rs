@@ -10,7 +10,7 @@ use super::slab::{Item, NONE, Slab};
 const LEVELS: usize = 8;
 const SLOTS: usize = 64;
 /// The last time the wheel can tell from others: the year 10889.
-const TIME_MAX: u64 = (1 << (6 * LEVELS)) - 1;
+pub(super) const TIME_MAX: u64 = (1 << (6 * LEVELS)) - 1;
 /// Links at or above this name the wheel's own slot `link - HEADS`, not an item.
 const HEADS: u32 = NONE - (LEVELS * SLOTS) as u32;
 
@@ -35,6 +35,11 @@ impl Wheel {
             taken: [0; LEVELS],
             first: Box::new([NONE; LEVELS * SLOTS]),
         }
+    }
+
+    /// Bytes of memory of its own; the links are the items'.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.first)
     }
 
     /// Forgets all items; whoever owns them arms them again.

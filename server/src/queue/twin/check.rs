@@ -323,7 +323,11 @@ impl Check {
                 break;
             }
             self.order();
+            let peeked = self.queue.peek(self.time(), lane);
             let parcel = self.queue.take(self.time(), lane);
+            let taken = parcel.map(|parcel| (parcel.id, parcel.place, parcel.expires));
+            let peeked = peeked.map(|message| (message.id, message.place, message.expires));
+            assert_eq!(peeked, taken, "what was seen is what is taken");
             let twin = self.twin.take(self.now, &key);
             assert_eq!(parcel.is_some(), twin.is_some());
             let (Some(parcel), Some(twin)) = (parcel, twin) else {
@@ -335,8 +339,8 @@ impl Check {
             assert_eq!(parcel.bits, self.twin.batch(twin));
             assert!(parcel.bits != 0 && parcel.bits.count_ones() <= 2);
             assert_eq!(
-                (parcel.place, ms(parcel.accepted)),
-                (message.place, message.accepted)
+                (parcel.place, ms(parcel.accepted), ms(parcel.expires)),
+                (message.place, message.accepted, message.expires)
             );
             assert_eq!(parcel.attempt, expected.attempt);
             assert_eq!(
