@@ -8,9 +8,11 @@
 
 use super::intake::now;
 use super::letters::Letter;
+use super::memory::Reservation;
 use super::outbound::{LaneWork, Parcel, Way};
 use super::world::World;
 use crate::deliver::{self, Bits, Loaded, Report, Source, Unreachable};
+use crate::message::Timestamp;
 use crate::queue::{EntryId, LaneId};
 use mailrail_runtime::buffer::{self, Loan, Receipt};
 use mailrail_runtime::clock;
@@ -46,6 +48,7 @@ pub struct Away {
     way: Way,
     connection_limit: u32,
     recipients: Bits,
+    expires: Timestamp,
     message: Loan,
 }
 
@@ -80,7 +83,7 @@ pub(super) struct Homes {
     /// Lanes that found their home's ring as full as it may be, by home.
     hungry: BTreeMap<usize, VecDeque<LaneId>>,
     /// Memory that a reader elsewhere had not let go of when the outcome came.
-    returning: Vec<Receipt>,
+    returning: Vec<(Receipt, Option<Rc<Reservation>>)>,
     led: BTreeMap<Box<str>, Rc<Led>>,
 }
 
@@ -127,7 +130,7 @@ impl World {
     }
 
     async fn send_away(&self, parcel: Parcel, lane: LaneId, work: &LaneWork, home: usize) {
-        let loaded = match self.load(parcel.parcel.id, parcel.parcel.place).await {
+        let loaded = match self.load_parcel(&parcel).await {
             Ok(loaded) => loaded,
             Err(reason) => {
                 self.is_back(home);
@@ -137,12 +140,11 @@ impl World {
             }
         };
         let (message, receipt) = buffer::lend(loaded.chunks());
-        let _ = parcel.loaded.set(loaded);
         let recipients = Bits {
             first: parcel.parcel.first,
             bits: parcel.parcel.bits,
         };
-        let entry = parcel.parcel.entry;
+        let (entry, expires) = (parcel.parcel.entry, parcel.parcel.expires);
         let lent = Lent {
             parcel,
             lane,
@@ -159,6 +161,7 @@ impl World {
             way: work.way(),
             connection_limit: work.connection_limit(),
             recipients,
+            expires,
             message,
         };
         if let Err(letter) = self.mesh.post(home, Letter::Parcel(Box::new(away))) {
@@ -188,6 +191,7 @@ impl World {
             return;
         };
         self.is_back(lent.home);
+        let room = lent.parcel.room.clone();
         match what {
             Return::Tried(report) => self.settle(lent.parcel, report),
             Return::Untouched => self.untouched(lent.parcel.parcel.entry),
@@ -198,14 +202,12 @@ impl World {
                     queue.give_back(now(), lent.parcel.parcel.entry);
                     queue.open_failed(now(), lent.lane, answer.as_bytes());
                 }
+                self.lane_rests();
                 self.pump();
             }
         }
-        {
-            let mut homes = self.homes.borrow_mut();
-            homes.returning.push(lent.receipt);
-            homes.returning.retain_mut(|receipt| !receipt.is_returned());
-        }
+        self.homes.borrow_mut().returning.push((lent.receipt, room));
+        self.take_in();
         // Whoever found no room comes first; a lane with more than fits stands behind the others again.
         loop {
             let next = self.homes.borrow_mut().next_hungry(lent.home);
@@ -213,6 +215,34 @@ impl World {
             self.serve_lane(lane);
         }
         self.serve_lane(lent.lane);
+    }
+
+    /// Memory that its readers elsewhere have let go of.
+    fn take_in(&self) {
+        let mut homes = self.homes.borrow_mut();
+        homes
+            .returning
+            .retain_mut(|(receipt, _)| !receipt.is_returned());
+    }
+
+    /// What no letter tells of: memory let go of elsewhere, and parcels that became too old while they
+    /// waited here for a connection.
+    pub(super) fn look_after_homes(&self) {
+        self.take_in();
+        let (now, mut old) = (now(), Vec::new());
+        for led in self.homes.borrow().led.values() {
+            let mut waiting = led.waiting.borrow_mut();
+            for _ in 0..waiting.len() {
+                match waiting.pop_front() {
+                    Some(away) if away.expires <= now => old.push(away),
+                    Some(away) => waiting.push_back(away),
+                    None => break,
+                }
+            }
+        }
+        for away in old {
+            self.send_back(away, Return::Untouched);
+        }
     }
 
     /// A parcel for a lane that lives here.

@@ -15,6 +15,7 @@ impl Intake for World {
         let held = buffer::held_bytes() as u64;
         if !self.spool.is_available()
             || self.journal.borrow().is_overfull()
+            || self.queue.borrow().used_bytes() >= self.queue_bytes_max
             || held + size.min(self.memory_max) > self.memory_max
         {
             return Err(&Reply::STORAGE_FULL);
@@ -74,7 +75,8 @@ impl Intake for World {
             self.note_reception(id, &view);
             self.enter(id, place, accepted, &view);
         }
-        if (buffer::held_bytes() as u64) < self.memory_budget {
+        let kept = (buffer::held_bytes() as u64).saturating_sub(self.memory.used());
+        if kept < self.contents_max && self.queue.borrow().is_ready(now(), id) {
             self.contents.borrow_mut().insert(id, loaded);
         }
         self.pump();

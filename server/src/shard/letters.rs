@@ -177,6 +177,6 @@ impl World {
         }
         self.journal.borrow_mut().flush();
         self.spool.close().await;
-        tracing::debug!(shard = self.index, counts = ?self.count(), log = ?self.spool.head().stats(), "stopped");
+        tracing::debug!(shard = self.index, counts = ?self.count(), read_back_bytes_peak = self.memory.peak(), log = ?self.spool.head().stats(), "stopped");
     }
 }

@@ -4,6 +4,7 @@
 mod homes;
 mod intake;
 mod letters;
+mod memory;
 mod outbound;
 mod server;
 mod settle;

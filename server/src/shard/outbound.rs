@@ -2,7 +2,8 @@
 
 use super::homes::Rest;
 use super::intake::now;
-use super::world::{World, spool_place};
+use super::memory::{Claimant, Reservation};
+use super::world::{Seat, World, spool_place};
 use crate::config::{self, Config};
 use crate::deliver::{self, Bits, Loaded, OwnedAnswer, Report, Source, Target, Unreachable};
 use crate::message::{Class, Id, Status};
@@ -262,6 +263,7 @@ impl World {
                 self.queue
                     .borrow_mut()
                     .open_failed(now(), lane, answer.as_bytes());
+                self.lane_rests();
             }
         }
         self.pump();
@@ -325,6 +327,8 @@ async fn by_domain(domain: &str, config: &Config, resolver: &Resolver) -> Found 
 pub(super) struct Parcel {
     pub(super) parcel: queue::Parcel,
     pub(super) loaded: OnceCell<Loaded>,
+    /// Room for what is read back; whoever outlives the parcel with its bytes shares it.
+    pub(super) room: Option<Rc<Reservation>>,
 }
 
 /// A lane's parcels, for one connection.
@@ -349,12 +353,7 @@ impl Source for Parcels {
     }
 
     async fn load(&self, parcel: &Parcel) -> Result<Loaded, String> {
-        let loaded = self
-            .world
-            .load(parcel.parcel.id, parcel.parcel.place)
-            .await?;
-        let _ = parcel.loaded.set(loaded.clone());
-        Ok(loaded)
+        self.world.load_parcel(parcel).await
     }
 
     fn settle(&self, parcel: Parcel, report: Report) {
@@ -379,16 +378,33 @@ impl Source for Parcels {
 }
 
 impl World {
-    /// A lane's next parcel, unless what came of others is so far behind that delivery has to wait.
+    /// A lane's next parcel, unless what came of others is so far behind that delivery has to wait, or there
+    /// is no room to read it back: then the lane stands in line for it.
     pub(super) fn take(&self, lane: LaneId) -> Option<Parcel> {
         if self.is_behind() {
             return None;
         }
+        let message = self.queue.borrow_mut().peek(now(), lane)?;
+        let seat = self.seat(Claimant::Lane(lane), &message)?;
         let parcel = self.queue.borrow_mut().take(now(), lane)?;
+        let (loaded, room) = match seat {
+            Seat::Taken(loaded) => (OnceCell::from(loaded), None),
+            Seat::Free(room) => (OnceCell::new(), Some(Rc::new(room))),
+        };
         Some(Parcel {
             parcel,
-            loaded: OnceCell::new(),
+            loaded,
+            room,
         })
+    }
+
+    /// The message of a parcel.
+    pub(super) async fn load_parcel(&self, parcel: &Parcel) -> Result<Loaded, String> {
+        if let Some(loaded) = parcel.loaded.get() {
+            return Ok(loaded.clone());
+        }
+        let loaded = self.load(parcel.parcel.id, parcel.parcel.place).await?;
+        Ok(parcel.loaded.get_or_init(|| loaded).clone())
     }
 
     /// A message, from memory or from the spool.

@@ -5,8 +5,9 @@
 //! recorded, and a record is with the log before the queue forgets.
 
 use super::intake::now;
+use super::memory::Reservation;
 use super::outbound::{self, Parcel};
-use super::world::{World, queue_place, spool_place};
+use super::world::{Seat, World, queue_place, spool_place};
 use crate::deliver::{Loaded, OwnedAnswer, Part, Report};
 use crate::dsn;
 use crate::events::{self, Event, PeerName, Recipients};
@@ -33,6 +34,8 @@ struct Case {
     report: Report,
     /// The message; `None` if it could not be read.
     message: Option<Loaded>,
+    /// Room for the message, where it was read back.
+    _room: Option<Rc<Reservation>>,
 }
 
 /// Something that waits for the disk. While there are many, no more parcels are taken.
@@ -73,15 +76,22 @@ impl World {
             verdict,
             report,
             message: parcel.loaded.into_inner(),
+            _room: parcel.room,
         });
     }
 
     /// The queue itself has come to a verdict: too old, or nowhere to go.
-    pub(super) fn sentence(&self, verdict: Verdict) {
+    pub(super) fn sentence(&self, verdict: Verdict, seat: Seat) {
         let world = self.rc();
         self.sentence_count.set(self.sentence_count.get() + 1);
         self.spawn_work(async move {
-            let message = world.load(verdict.id, verdict.place).await.ok();
+            let (message, room) = match seat {
+                Seat::Taken(loaded) => (Some(loaded), None),
+                Seat::Free(room) => {
+                    let loaded = world.load(verdict.id, verdict.place).await;
+                    (loaded.ok(), Some(Rc::new(room)))
+                }
+            };
             let answer = match &verdict.cause {
                 Cause::Age => world.last_answer(&verdict).await,
                 Cause::Answer(answer) => owned(&Answer::decode(answer)),
@@ -93,6 +103,7 @@ impl World {
                 verdict,
                 report,
                 message,
+                _room: room,
             });
             world.sentence_count.set(world.sentence_count.get() - 1);
             world.pump();

@@ -3,6 +3,7 @@
 
 use super::intake::now;
 use super::letters::Letter;
+use super::memory::Memory;
 use super::world::{self, World, queue_place};
 use crate::accept;
 use crate::config::{Config, LineEndings};
@@ -31,6 +32,9 @@ const TOO_MANY: &[u8] = b"421 4.3.2 Too many connections, try again later\r\n";
 const TOO_MANY_MICROS: u64 = 5_000_000;
 /// Memory that content may take in all, in multiples of the budget for what waits for delivery.
 const MEMORY_FACTOR: u64 = 4;
+
+/// What the queue of a shard may hold of waiting messages whatever the budget is: two million of them.
+const QUEUE_BYTES_MIN: u64 = 256 << 20;
 
 /// What a shard starts from.
 pub(crate) struct Seed {
@@ -64,6 +68,7 @@ pub(crate) async fn run(place: Place<Letter>, seed: Seed) {
         shard::spawn(Lane::Deliver, Rc::clone(&world).tick()),
         shard::spawn(Lane::Background, Rc::clone(&world).hand_over_events()),
         shard::spawn(Lane::Background, Rc::clone(&world).keep_house()),
+        shard::spawn(Lane::Deliver, Rc::clone(&world).share_memory()),
     ];
     for (index, listener) in listeners.into_iter().enumerate() {
         tasks.push(shard::spawn(
@@ -75,7 +80,7 @@ pub(crate) async fn run(place: Place<Letter>, seed: Seed) {
     let _ = ready.send(Ok(started));
     world.stop_wanted.notified().await;
     // Listeners first: nobody new comes in while the others are seen off.
-    for task in tasks.drain(3..) {
+    for task in tasks.drain(4..) {
         task.cancel().await;
     }
     world.stop().await;
@@ -133,6 +138,7 @@ async fn prepare(
     let number = spool.number();
     let share = place.count as u64;
     let memory_budget = config.spool.memory_budget / share;
+    let contents_max = memory_budget / 2;
     let world = Rc::new_cyclic(|me| World {
         index: place.index,
         count: place.count,
@@ -148,7 +154,10 @@ async fn prepare(
         counts: world::Tally::default(),
         sentence_count: Cell::new(0),
         stuck_count: Rc::default(),
-        memory_budget,
+        memory: Memory::new(memory_budget - contents_max),
+        contents_max,
+        queue_bytes_max: memory_max(&config, memory_budget).max(QUEUE_BYTES_MIN),
+        forget_at: Cell::new(None),
         memory_max: memory_max(&config, memory_budget),
         gate: Gate::new(),
         work: Gate::new(),

@@ -7,12 +7,13 @@
 use super::homes::Homes;
 use super::intake::now;
 use super::letters::Letter;
+use super::memory::{Claimant, Memory, Reservation};
 use super::outbound::LaneWork;
 use crate::config::Config;
 use crate::deliver::{self, Loaded};
 use crate::events::log::Journal;
 use crate::message::{Id, IdSource, Timestamp};
-use crate::queue::{self, Effect, LaneId, Queue};
+use crate::queue::{self, Effect, LaneId, Queue, Verdict};
 use crate::spool::{Spool, recover};
 use mailrail_protocol::client;
 use mailrail_runtime::dns::{self, Resolver};
@@ -35,6 +36,8 @@ const SENTENCE_COUNT_MAX: u32 = 64;
 /// So many outcomes and reports that wait for room on the disk pause delivery: each keeps a message in
 /// memory.
 const STUCK_COUNT_MAX: u32 = 64;
+/// The pause between looks at what is kept in memory for lanes that rest: up to thousands of messages.
+const FORGET_MICROS: u64 = 1_000_000;
 /// How often the oldest segment is looked at.
 const CLEAN_MICROS: u64 = 200_000;
 
@@ -98,6 +101,15 @@ impl Hasher for IdHasher {
 
 type Contents = HashMap<Id, Loaded, BuildHasherDefault<IdHasher>>;
 
+/// A message on its way to a connection or a verdict.
+#[derive(Debug)]
+pub(super) enum Seat {
+    /// It is in memory.
+    Taken(Loaded),
+    /// There is room for it.
+    Free(Reservation),
+}
+
 /// A counter of the shard's own.
 #[derive(Debug, Default)]
 pub(super) struct Tally(Cell<Counts>);
@@ -134,8 +146,14 @@ pub(super) struct World {
     pub(super) sentence_count: Cell<u32>,
     /// Outcomes and reports that wait for room on the disk.
     pub(super) stuck_count: Rc<Cell<u32>>,
-    /// Content kept in memory for delivery.
-    pub(super) memory_budget: u64,
+    /// Room for what is read back.
+    pub(super) memory: Rc<Memory>,
+    /// Content that may be kept in memory from its commit to its first attempt.
+    pub(super) contents_max: u64,
+    /// Waiting messages that the queue may hold, in bytes of its own.
+    pub(super) queue_bytes_max: u64,
+    /// A lane has begun to rest: what is kept in memory for it goes at this time (in `clock::micros`).
+    pub(super) forget_at: Cell<Option<u64>>,
     /// Content in memory at all.
     pub(super) memory_max: u64,
     /// Closed when the server stops: no more sessions, no more parcels.
@@ -157,29 +175,90 @@ impl World {
     /// Does what the queue asks for.
     pub(super) fn pump(&self) {
         loop {
-            // Each verdict of the queue's own reads a message: the rest of them wait their turn.
-            let has_enough = self.sentence_count.get() >= SENTENCE_COUNT_MAX;
-            let effect = {
-                let mut queue = self.queue.borrow_mut();
-                if has_enough {
-                    queue.pop_cheap_effect(now())
-                } else {
-                    queue.pop_effect(now())
-                }
-            };
+            let effect = self.queue.borrow_mut().pop_cheap_effect(now());
             match effect {
-                None => break,
+                None => match self.next_sentence() {
+                    None => break,
+                    Some((verdict, seat)) => self.sentence(verdict, seat),
+                },
                 Some(Effect::Resolve(destination)) => self.resolve(destination),
                 Some(Effect::Lane(lane)) => self.serve_lane(lane),
                 Some(Effect::LaneGone(lane)) => {
                     self.lanes.borrow_mut().remove(&lane);
                 }
-                Some(Effect::Verdict(verdict)) => self.sentence(verdict),
+                Some(Effect::Verdict(_)) => unreachable!("a verdict is no cheap effect"),
             }
         }
         let next = self.queue.borrow().next_due();
         if next.is_some_and(|next| next < self.tick_at.get()) {
             self.wake.notify_one();
+        }
+    }
+
+    /// The next verdict of the queue's own, with its message or room for it: the rest of them wait their
+    /// turn.
+    fn next_sentence(&self) -> Option<(Verdict, Seat)> {
+        if !self.may_pass_sentence() {
+            return None;
+        }
+        let message = self.queue.borrow().peek_verdict()?;
+        let seat = self.seat(Claimant::Verdict, &message)?;
+        let verdict = self.queue.borrow_mut().pop_verdict(now())?;
+        Some((verdict, seat))
+    }
+
+    fn may_pass_sentence(&self) -> bool {
+        self.sentence_count.get() < SENTENCE_COUNT_MAX
+            && self.queue.borrow().peek_verdict().is_some()
+    }
+
+    /// A message that is still in memory, or room for it; `None`: there is none now.
+    pub(super) fn seat(&self, claimant: Claimant, message: &queue::Message) -> Option<Seat> {
+        if let Some(loaded) = self.contents.borrow().get(&message.id) {
+            return Some(Seat::Taken(loaded.clone()));
+        }
+        let room = self
+            .memory
+            .reserve(claimant, message.place.len, clock::coarse_micros())?;
+        Some(Seat::Free(room))
+    }
+
+    /// Room in memory has come back: who has waited longest is served.
+    pub(super) async fn share_memory(self: Rc<Self>) {
+        loop {
+            self.memory.freed.notified().await;
+            self.serve_first_in_line();
+        }
+    }
+
+    fn serve_first_in_line(&self) {
+        for claimant in self.memory.first_in_line(clock::coarse_micros()) {
+            match claimant {
+                Claimant::Verdict if self.may_pass_sentence() => self.pump(),
+                Claimant::Lane(lane) if self.queue.borrow_mut().peek(now(), lane).is_some() => {
+                    self.serve_lane(lane);
+                }
+                _ => self.memory.leave(claimant),
+            }
+        }
+    }
+
+    /// A lane rests. Many may, one after the other: they are seen to together.
+    pub(super) fn lane_rests(&self) {
+        if self.forget_at.get().is_none() {
+            self.forget_at.set(Some(clock::coarse_after(FORGET_MICROS)));
+        }
+    }
+
+    /// What waits for a lane that rests keeps its place in the queue, and its content on the disk alone.
+    fn forget_contents(&self) {
+        let at = self.forget_at.get();
+        if at.is_some_and(|at| at <= clock::coarse_micros()) {
+            self.forget_at.set(None);
+            let (now, queue) = (now(), self.queue.borrow());
+            self.contents
+                .borrow_mut()
+                .retain(|id, _| queue.is_ready(now, *id));
         }
     }
 
@@ -200,6 +279,9 @@ impl World {
             self.tick_at.set(Timestamp::from_unix_millis(0));
             self.queue.borrow_mut().advance(now());
             self.pump();
+            self.forget_contents();
+            self.serve_first_in_line();
+            self.look_after_homes();
             let (next, now) = (self.queue.borrow().next_due(), now());
             let wait = next.map_or(TICK_MICROS_MAX, |next| {
                 (next.millis_since(now) * 1000).clamp(1000, TICK_MICROS_MAX)
