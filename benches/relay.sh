@@ -262,6 +262,10 @@ for relay in $relays; do
     printf '%5s  %-9s %12s %18s\n' median "$relay" "$(median <"$directory/$relay.rates")" \
         "$(median <"$directory/$relay.costs")"
 done
+kill "$mailrail_pid" && wait "$mailrail_pid" && mailrail_pid=''
+sed 's/\x1b\[[0-9;]*m//g' "$directory/mailrail.errors" | awk 'match($0, /content_carried=[0-9]+ content_copied=[0-9]+/) {
+    split(substr($0, RSTART, RLENGTH), part, /[= ]/)
+    printf "mailrail: %.0f MB of content carried to the disk, each byte copied %.2f times\n", part[2] / 1e6, part[4] / part[2] }'
 if [ -n "${CLASSES:-}" ]; then
     awk -v a="$(median <"$directory/fsync.rates")" -v b="$(median <"$directory/memory.rates")" \
         'BEGIN { printf "fsync relays %.0f %% of the messages/s that memory does\n", 100 * a / b }'

@@ -63,6 +63,7 @@ impl Server {
                 journal,
                 logs,
                 ready: ready.clone(),
+                last: mpsc::channel().0,
             };
             assert!(seeds.push(seed).is_ok(), "a seat for each shard's seed");
         }

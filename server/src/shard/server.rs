@@ -36,6 +36,8 @@ pub struct Server {
     shards: Vec<Outside<Letter>>,
     events: EventLog,
     admin: Option<admin::Listener>,
+    /// What each shard had done when it ended.
+    last: mpsc::Receiver<Counts>,
     /// The limit of open files.
     open_files: u64,
     /// Held for as long as the server may write to its data directory.
@@ -61,6 +63,7 @@ impl Server {
             .map_err(|error| fail(format!("{}: {error}", config.events.path.display())))?;
 
         let (ready, started) = mpsc::channel();
+        let (last_word, last) = mpsc::channel();
         let logs = share_logs(&logs_in(&spool_dir)?, config.shards)?;
         // Each shard takes one of these when it starts; which one does not matter.
         let seeds = Arc::new(ArrayQueue::new(config.shards));
@@ -70,10 +73,11 @@ impl Server {
                 journal,
                 logs,
                 ready: ready.clone(),
+                last: last_word.clone(),
             };
             assert!(seeds.push(seed).is_ok(), "a seat for each shard's seed");
         }
-        drop(ready);
+        drop((ready, last_word));
         let options = Options {
             count: config.shards,
             mailbox_len: RING_LEN,
@@ -97,6 +101,7 @@ impl Server {
             shards,
             events,
             admin: None,
+            last,
             open_files,
             _lock: lock,
         };
@@ -195,11 +200,12 @@ impl Server {
         self.events.reopen();
     }
 
-    /// Stops: no new mail; what is open is finished, at the latest after `stop_timeout`.
+    /// Stops: no new mail; what is open is finished, at the latest after `stop_timeout`. What was done
+    /// since the start.
     ///
     /// # Errors
     /// When a shard had panicked, or the event log could not be written.
-    pub fn stop(mut self) -> Result<(), ServeError> {
+    pub fn stop(mut self) -> Result<Counts, ServeError> {
         // No more questions.
         let _: Option<admin::Listener> = self.admin.take();
         for shard in &self.shards {
@@ -213,9 +219,17 @@ impl Server {
             }
         }
         let joined = self.running.join();
+        let counts = self
+            .last
+            .try_iter()
+            .fold(Counts::default(), |mut sum, one| {
+                sum.add(&one);
+                sum
+            });
         let flushed = self.events.stop();
         joined.map_err(|error| ServeError(error.to_string()))?;
-        flushed.map_err(|error| ServeError(format!("event log: {error}")))
+        flushed.map_err(|error| ServeError(format!("event log: {error}")))?;
+        Ok(counts)
     }
 }
 
@@ -268,8 +282,16 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
         }
     }
     tracing::info!("stopping");
-    server.stop()?;
-    tracing::info!("stopped");
+    let counts = server.stop()?;
+    tracing::info!(
+        accepted = counts.accepted,
+        delivered = counts.delivered,
+        bounced = counts.bounced,
+        waiting = counts.waiting,
+        content_carried = counts.content_carried,
+        content_copied = counts.content_copied,
+        "stopped"
+    );
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use super::intake::now;
 use super::letters::Letter;
 use super::memory::Memory;
-use super::world::{self, World, queue_place};
+use super::world::{self, Counts, World, queue_place};
 use crate::accept;
 use crate::config::{Config, LineEndings};
 use crate::events::log::Journal;
@@ -43,6 +43,8 @@ pub(crate) struct Seed {
     /// Numbers of the logs it owns; the first takes new mail.
     pub(crate) logs: Vec<u16>,
     pub(crate) ready: mpsc::Sender<Result<Started, String>>,
+    /// Where it says at its end what it has done.
+    pub(crate) last: mpsc::Sender<Counts>,
 }
 
 /// What a shard found when it started.
@@ -54,7 +56,7 @@ pub(crate) struct Started {
 
 /// Runs a shard from its start to its end.
 pub(crate) async fn run(place: Place<Letter>, seed: Seed) {
-    let ready = seed.ready.clone();
+    let (ready, last) = (seed.ready.clone(), seed.last.clone());
     let mesh = place.mesh.clone();
     let (world, listeners, started) = match prepare(&place, seed).await {
         Ok(prepared) => prepared,
@@ -84,6 +86,8 @@ pub(crate) async fn run(place: Place<Letter>, seed: Seed) {
         task.cancel().await;
     }
     world.stop().await;
+    // Nobody may want to know.
+    let _ = last.send(world.count());
     mesh.close();
     letters.cancel().await;
     for task in tasks {
