@@ -69,3 +69,38 @@ fn dots_cost_a_copy_and_are_counted() {
     let (carried, copied) = carried_and_copied(&[content]);
     assert!(copied > 0 && copied <= carried, "{copied} of {carried}");
 }
+
+/// Content that comes along with BDAT was read with the command, and that much of it is copied: once up to
+/// the inbox's length, and behind a large message no more than an envelope's.
+#[test]
+fn what_comes_along_with_bdat_is_copied_but_little_of_it() {
+    const COUNT: usize = 10;
+    const INBOX_LEN: u64 = 16 * 1024;
+    const HEAD_LEN: u64 = 2 * 1024;
+    let sink = Sink::start();
+    let mut server = Server::setup().route("*", sink.address()).start();
+    let mut client = server.client();
+    for number in 0..COUNT {
+        let content = message::with_id(&format!("chunk-{number}"), 100_000);
+        let mut all = format!(
+            "MAIL FROM:<a@client.example>\r\nRCPT TO:<b@sink.example>\r\nBDAT {} LAST\r\n",
+            content.len()
+        )
+        .into_bytes();
+        all.extend_from_slice(&content);
+        client.send(&all).expect("a connection");
+        for _ in 0..3 {
+            client.reply().expect(250);
+        }
+    }
+    for _ in 0..COUNT {
+        sink.next();
+    }
+    server.stop();
+    let copied = told(&server, "content_copied");
+    let most = INBOX_LEN + (COUNT as u64 - 1) * HEAD_LEN;
+    assert!(
+        copied <= most,
+        "{copied} bytes were copied, of {most} at most"
+    );
+}

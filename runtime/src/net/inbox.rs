@@ -113,9 +113,21 @@ impl Inbox {
     /// Reads more, behind what is unread. Panics when `INBOX_LEN` bytes are unread: the caller has to
     /// consume some. Dropping the future loses nothing.
     pub fn fill<'s>(&'s mut self, stream: &'s mut Stream, deadline: u64) -> Filling<'s> {
+        self.fill_up_to(INBOX_LEN, stream, deadline)
+    }
+
+    /// As [`Inbox::fill`], but reads no more than `len_max` bytes (at least one): for a caller that would
+    /// rather have what follows read to another place.
+    pub fn fill_up_to<'s>(
+        &'s mut self,
+        len_max: usize,
+        stream: &'s mut Stream,
+        deadline: u64,
+    ) -> Filling<'s> {
         Filling {
             inbox: self,
             stream,
+            len_max: len_max.max(1),
             deadline,
             alarm: Alarm::new(),
         }
@@ -180,6 +192,7 @@ impl Drop for Inbox {
 pub struct Filling<'s> {
     inbox: &'s mut Inbox,
     stream: &'s mut Stream,
+    len_max: usize,
     deadline: u64,
     alarm: Alarm,
 }
@@ -189,7 +202,9 @@ impl Future for Filling<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let result = this.stream.poll_read(context, this.inbox.room());
+        let room = this.inbox.room();
+        let len = room.len().min(this.len_max);
+        let result = this.stream.poll_read(context, &mut room[..len]);
         if let Poll::Ready(Ok(count @ 1..)) = result {
             this.inbox.end += count as u32;
             return Poll::Ready(Ok(Fill::Some));

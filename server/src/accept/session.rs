@@ -11,7 +11,7 @@ use mailrail_protocol::reply::Reply;
 use mailrail_protocol::server::{Config, Event, Expects, Peer, Session, Turn};
 use mailrail_protocol::time::Instant;
 use mailrail_runtime::gate::Gate;
-use mailrail_runtime::net::inbox::{Fill, Inbox};
+use mailrail_runtime::net::inbox::{Fill, INBOX_LEN, Inbox};
 use mailrail_runtime::net::stream::Stream;
 use mailrail_runtime::{clock, shard};
 use std::cell::Cell;
@@ -29,6 +29,11 @@ const FLUSH_LEN: usize = 4096;
 const COMMANDS_A_TURN: u32 = 100;
 /// or after so many bytes of content.
 const BYTES_A_TURN: usize = 64 * 1024;
+/// Behind a large message so much is read of what comes next: enough for its envelope, so that the content
+/// that a peer sends along with its BDAT is read to its own place and not copied there.
+const HEAD_LEN: usize = 2048;
+/// A message is large from so many bytes on: the log writes it from where it lies.
+const LARGE_LEN: usize = 32 * 1024;
 /// How long a peer may take to read our replies.
 const WRITE_MICROS_MAX: u64 = 300_000_000;
 /// What the output of an idle session may keep of its memory.
@@ -78,6 +83,7 @@ pub async fn serve<I: Intake>(
         stop_at: &listener.stop_at,
         command_count: 0,
         byte_count: 0,
+        read_len: INBOX_LEN,
     };
     let mut dialogue = Dialogue {
         session: Session::new(&listener.protocol, Peer::PLAIN, now()),
@@ -123,6 +129,8 @@ struct Connection<'s, F> {
     stop_at: &'s Cell<u64>,
     command_count: u32,
     byte_count: usize,
+    /// Bytes that are read at once into the inbox.
+    read_len: usize,
 }
 
 /// What a wait for the peer ended with.
@@ -172,7 +180,11 @@ impl<F: Future<Output = ()>> Connection<'_, F> {
                     Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Waited::Deadline),
                     Err(error) => Err(error),
                 },
-                None => match self.inbox.fill(&mut self.stream, deadline).await? {
+                None => match self
+                    .inbox
+                    .fill_up_to(self.read_len, &mut self.stream, deadline)
+                    .await?
+                {
                     Fill::Some => Ok(Waited::Read(0)),
                     Fill::Eof => Ok(Waited::Eof),
                     Fill::Deadline => Ok(Waited::Deadline),
@@ -236,6 +248,14 @@ impl<I: Intake> Dialogue<'_, I> {
         self.transaction.as_mut()?.body.as_mut()
     }
 
+    /// What is read at once behind this body: a peer that sends large messages goes on doing so.
+    fn next_read_len(&mut self) -> usize {
+        match self.body() {
+            Some(body) if body.incoming.stored_len() > LARGE_LEN as u64 => HEAD_LEN,
+            _ => INBOX_LEN,
+        }
+    }
+
     /// Content is read to where it stays, unless bytes of it are in the inbox already.
     fn reads_in_place(&mut self, inbox: &Inbox) -> bool {
         inbox.unread().is_empty()
@@ -256,6 +276,7 @@ impl<I: Intake> Dialogue<'_, I> {
             Heard::NeedInput => return self.read_in_place(connection).await,
             Heard::EndOfData(turn) => {
                 self.put_back(connection);
+                connection.read_len = self.next_read_len();
                 let reply = self.commit().await;
                 self.answer_message(turn, reply, &mut connection.out);
             }
@@ -376,6 +397,7 @@ impl<I: Intake> Dialogue<'_, I> {
                 self.copy(bytes);
             }
             Event::EndOfData(turn) => {
+                connection.read_len = self.next_read_len();
                 let reply = self.commit().await;
                 self.answer_message(turn, reply, out);
             }
