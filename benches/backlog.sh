@@ -92,6 +92,7 @@ data_dir = "$directory/$1"
 shards = $shards
 [[listener]]
 address = "127.0.0.1:${ports[$1]}"
+max_messages_per_connection = 1000000
 [[route]]
 domain = "waiting.example"
 via = ["127.0.0.1:$silent_port"]
