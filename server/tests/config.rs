@@ -114,6 +114,8 @@ idle_timeout = "1m"
 port = 25
 prohibited_hosts = ["127.0.0.0/8", "::1/128", "0.0.0.0/32", "::/128"]
 ehlo_domain = "machine.example"
+in_doubt = "off"
+in_doubt_policy = "retry"
 
 [spool]
 segment_size = "64 MiB"
@@ -198,6 +200,8 @@ port = 2526
 prohibited_hosts = ["192.0.2.0/24"]
 source_address = "192.0.2.9"
 ehlo_domain = "out.example.com"
+in_doubt = "record"
+in_doubt_policy = "hold"
 
 [spool]
 segment_size = "2 MiB"
@@ -446,6 +450,18 @@ fn wrong_files() {
         (
             "[delivery]\nprohibited_hosts = [\"a\"]",
             "2: delivery.prohibited_hosts: \"a\" is no network; write it like \"10.0.0.0/8\", \"192.0.2.7\" or \"2001:db8::/32\"",
+        ),
+        (
+            "[delivery]\nin_doubt = \"yes\"",
+            "2: delivery.in_doubt: \"yes\" is not possible; write \"record\" (a commit before the end of each message is sent) or \"off\"",
+        ),
+        (
+            "[delivery]\nin_doubt = \"record\"\nin_doubt_policy = \"drop\"",
+            "3: delivery.in_doubt_policy: \"drop\" is no policy; write \"retry\" (there may be a second copy), \"hold\" (it waits) or \"assume-delivered\" (there may be no copy)",
+        ),
+        (
+            "[delivery]\nin_doubt_policy = \"hold\"",
+            "2: delivery.in_doubt_policy: \"hold\" needs in_doubt = \"record\": without it a crash leaves nothing to decide on",
         ),
         (
             "[delivery]\nehlo_domain = \"\"",

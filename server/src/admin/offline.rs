@@ -8,7 +8,7 @@ use super::client::QueueError;
 use super::row::Row;
 use crate::config::Config;
 use crate::message::{Id, PayloadView};
-use crate::shard::{Listed, log_options, logs_in, try_lock};
+use crate::shard::{IN_DOUBT, Listed, log_options, logs_in, try_lock};
 use crate::spool::entry::{self, Kind, message_payload};
 use crate::spool::recover::{Fold, Live, Place, Recovered};
 use mailrail_runtime::log::{RecordView, survey};
@@ -16,6 +16,9 @@ use mailrail_runtime::shard::run_one;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+
+/// The state of what no server works on.
+const STOPPED: &str = "server stopped";
 
 /// The lock of the spool; `None`: a server has it.
 pub(super) fn lock_spool(config: &Config) -> Result<Option<File>, QueueError> {
@@ -50,7 +53,7 @@ pub(super) fn each(
                 && let Some(live) = find(&recovered, id)
                 && live.place() == (kind, place)
             {
-                result = rows(live, kind, record.head, &answers, each);
+                result = rows(&recovered, live, kind, record.head, &answers, each);
             }
         })
         .await?;
@@ -130,6 +133,7 @@ async fn answers(
 }
 
 fn rows(
+    recovered: &Recovered,
     live: &Live,
     kind: Kind,
     head: &[u8],
@@ -139,28 +143,34 @@ fn rows(
     let Ok(view) = message_payload(kind, head).and_then(PayloadView::decode_front) else {
         return Ok(());
     };
-    for group in live.groups().iter().filter(|group| group.open() != 0) {
-        let waiting = crate::deliver::Bits {
-            first: group.first,
-            bits: group.open(),
-        };
-        let listed = Listed {
-            id: live.id,
-            accepted: live.accepted,
-            sender: view.envelope.sender().to_vec(),
-            recipients: waiting
-                .positions()
-                .map(|position| view.envelope.recipient(position).to_vec())
-                .collect(),
-            attempt: group.attempt,
-            next: group.next,
-            state: "server stopped",
-            last_answer: answers
-                .get(&(live.id, group.first))
-                .cloned()
-                .unwrap_or_default(),
-        };
-        each(&Row::new(&listed))?;
+    for group in live.groups() {
+        let doubt = recovered.in_doubt(live.id, group.first);
+        for (bits, state) in [(group.open() & !doubt, STOPPED), (doubt, IN_DOUBT)] {
+            if bits == 0 {
+                continue;
+            }
+            let waiting = crate::deliver::Bits {
+                first: group.first,
+                bits,
+            };
+            let listed = Listed {
+                id: live.id,
+                accepted: live.accepted,
+                sender: view.envelope.sender().to_vec(),
+                recipients: waiting
+                    .positions()
+                    .map(|position| view.envelope.recipient(position).to_vec())
+                    .collect(),
+                attempt: group.attempt,
+                next: group.next,
+                state,
+                last_answer: answers
+                    .get(&(live.id, group.first))
+                    .cloned()
+                    .unwrap_or_default(),
+            };
+            each(&Row::new(&listed))?;
+        }
     }
     Ok(())
 }

@@ -14,8 +14,8 @@ use toml::Spanned;
 use super::file::{self, Given, Interval, Number, Size};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
 use super::{
-    Config, ConfigError, Delivery, Dns, Durability, Events, LineEndings, Listener, Network,
-    Pattern, Queue, Relay, Route, Routes, Spool, Surroundings, Via,
+    Config, ConfigError, Delivery, Dns, DoubtJournal, DoubtPolicy, Durability, Events, LineEndings,
+    Listener, Network, Pattern, Queue, Relay, Route, Routes, Spool, Surroundings, Via,
 };
 
 /// The ids of messages have room for 1,024 logs, and a server may inherit those of a larger one.
@@ -356,6 +356,7 @@ impl Check<'_> {
 
     fn delivery(&self, given: &file::Delivery, hostname: &str) -> Checked<Delivery> {
         let prohibited = ["127.0.0.0/8", "::1", "0.0.0.0", "::"];
+        let in_doubt = self.journal(&given.in_doubt)?;
         Ok(Delivery {
             connection_limit: self.number(&given.connection_limit, 10, 1..=100_000)?,
             max_deliveries_per_connection: self.number(
@@ -392,7 +393,53 @@ impl Check<'_> {
                 },
             },
             ehlo_domain: self.hostname(&given.ehlo_domain, hostname)?,
+            in_doubt,
+            in_doubt_policy: self.doubt_policy(&given.in_doubt_policy, in_doubt)?,
         })
+    }
+
+    fn journal(&self, given: &Given<String>) -> Checked<DoubtJournal> {
+        let Some(text) = given else {
+            return Ok(DoubtJournal::Off);
+        };
+        let found = DoubtJournal::ALL
+            .into_iter()
+            .find(|one| one.name() == text.get_ref());
+        found.ok_or_else(|| {
+            let what = format!(
+                "\"{}\" is not possible; write \"record\" (a commit before the end of each message is \
+                 sent) or \"off\"",
+                text.get_ref()
+            );
+            self.at(text.span(), what)
+        })
+    }
+
+    fn doubt_policy(&self, given: &Given<String>, journal: DoubtJournal) -> Checked<DoubtPolicy> {
+        let Some(text) = given else {
+            return Ok(DoubtPolicy::Retry);
+        };
+        let found = DoubtPolicy::ALL
+            .into_iter()
+            .find(|one| one.name() == text.get_ref());
+        match found {
+            None => {
+                let what = format!(
+                    "\"{}\" is no policy; write \"retry\" (there may be a second copy), \"hold\" (it waits) \
+                     or \"assume-delivered\" (there may be no copy)",
+                    text.get_ref()
+                );
+                Err(self.at(text.span(), what))
+            }
+            Some(policy) if policy != DoubtPolicy::Retry && journal == DoubtJournal::Off => {
+                let what = format!(
+                    "\"{}\" needs in_doubt = \"record\": without it a crash leaves nothing to decide on",
+                    policy.name()
+                );
+                Err(self.at(text.span(), what))
+            }
+            Some(policy) => Ok(policy),
+        }
     }
 
     fn spool(&self, file: &file::File, shards: usize, listeners: &[Listener]) -> Checked<Spool> {

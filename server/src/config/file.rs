@@ -97,6 +97,8 @@ pub(super) struct Delivery {
     pub(super) prohibited_hosts: Option<Vec<Spanned<String>>>,
     pub(super) source_address: Given<String>,
     pub(super) ehlo_domain: Given<String>,
+    pub(super) in_doubt: Given<String>,
+    pub(super) in_doubt_policy: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -152,6 +152,56 @@ pub struct Delivery {
     pub source_address: Option<IpAddr>,
     /// The name in EHLO; the hostname unless set.
     pub ehlo_domain: String,
+    /// Whether the log is told of each message whose end is about to be sent.
+    pub in_doubt: DoubtJournal,
+    /// What becomes of recipients of whom it is not known whether the next host has taken their message;
+    /// never other than `Retry` without the journal.
+    pub in_doubt_policy: DoubtPolicy,
+}
+
+/// Whether what is in doubt is written down before it can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoubtJournal {
+    /// Nothing is written: a crash leaves no trace of what was in doubt.
+    Off,
+    /// A commit before the end of each message is sent.
+    Record,
+}
+
+impl DoubtJournal {
+    pub(crate) const ALL: [Self; 2] = [Self::Off, Self::Record];
+
+    /// The name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Record => "record",
+        }
+    }
+}
+
+/// What becomes of recipients in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoubtPolicy {
+    /// They are tried again, and may get a second copy.
+    Retry,
+    /// They wait, listed as in doubt, until they are too old or another policy holds.
+    Hold,
+    /// They count as delivered, and may have got none.
+    AssumeDelivered,
+}
+
+impl DoubtPolicy {
+    pub(crate) const ALL: [Self; 3] = [Self::Retry, Self::Hold, Self::AssumeDelivered];
+
+    /// The name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Hold => "hold",
+            Self::AssumeDelivered => "assume-delivered",
+        }
+    }
 }
 
 /// The room on disk and in memory.

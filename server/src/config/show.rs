@@ -80,7 +80,9 @@ impl Config {
         if let Some(address) = delivery.source_address {
             text(f, "source_address", address)?;
         }
-        text(f, "ehlo_domain", &delivery.ehlo_domain)
+        text(f, "ehlo_domain", &delivery.ehlo_domain)?;
+        text(f, "in_doubt", delivery.in_doubt.name())?;
+        text(f, "in_doubt_policy", delivery.in_doubt_policy.name())
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Settings {
     pub idle_micros: u64,
     /// Addresses that an MX must not lead to.
     pub prohibited_hosts: Vec<Network>,
+    /// Before the end of a message is sent it is noted that it follows.
+    pub records_doubt: bool,
     /// Where to connect from.
     pub source_address: Option<IpAddr>,
 }
@@ -53,6 +55,8 @@ struct Work<P> {
     outcome: Outcome,
     /// The message, until it is written.
     message: Option<Loaded>,
+    /// It was noted that its end is about to be sent.
+    is_noted: bool,
 }
 
 /// What ended a connection.
@@ -195,6 +199,7 @@ impl<S: Source> Connection<'_, S> {
                         recipients,
                         outcome: Outcome::new(recipients, self.peer, &self.host),
                         message: Some(message),
+                        is_noted: false,
                     });
                     return;
                 }
@@ -243,6 +248,17 @@ impl<S: Source> Connection<'_, S> {
             )
             .await
             .map_err(|error| End::lost(describe(&error)))?;
+        if self.settings.records_doubt {
+            let flushed = self.output.flush_to_last(&mut self.stream, deadline());
+            flushed.await.map_err(|error| End::lost(describe(&error)))?;
+            let noted = self
+                .source
+                .in_doubt(&work.parcel, work.outcome.unanswered());
+            noted
+                .await
+                .map_err(|why| End::lost(format!("not sent to its end: {why}")))?;
+            work.is_noted = true;
+        }
         self.session.end_body(self.output.commands());
         work.message = None;
         Ok(ControlFlow::Break(()))
@@ -427,7 +443,7 @@ impl<S: Source> Connection<'_, S> {
             let recipients = work.recipients;
             match work
                 .outcome
-                .lost(fate.unwrap_or(Fate::Unsent), end.answer())
+                .lost(fate.unwrap_or(Fate::Unsent), end.answer(), work.is_noted)
             {
                 Some(report) => self.source.settle(work.parcel, report),
                 // A connection that carried messages may just have reached its end; one that never

@@ -12,7 +12,7 @@ mod output;
 pub use connect::{Connected, Host, Target, Unreachable, connect};
 pub use connection::{Settings, run};
 pub use loaded::Loaded;
-pub use outcome::{Bits, Outcome, OwnedAnswer, Part, Report};
+pub use outcome::{Bits, Outcome, OwnedAnswer, Part, Report, in_doubt};
 
 /// A lane's parcels, as its connections see them.
 pub trait Source: 'static {
@@ -27,6 +27,14 @@ pub trait Source: 'static {
 
     /// The message: from memory, or read back.
     fn load(&self, parcel: &Self::Parcel) -> impl Future<Output = Result<Loaded, String>>;
+
+    /// Notes durably that the end of the message is about to be sent to these of the parcel's recipients: only
+    /// after that may it leave. Said where [`Settings::records_doubt`] asks for it.
+    fn in_doubt(
+        &self,
+        parcel: &Self::Parcel,
+        bits: u128,
+    ) -> impl Future<Output = Result<(), String>>;
 
     /// What became of it.
     fn settle(&self, parcel: Self::Parcel, report: Report);

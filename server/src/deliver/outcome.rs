@@ -81,6 +81,24 @@ impl OwnedAnswer {
     }
 }
 
+/// What is said of recipients that count as delivered without an answer.
+const ASSUMED: &str = "assumed delivered: sent to its end, and no answer came";
+
+/// What is said of recipients in doubt, and what ended the connection where that is known.
+pub fn in_doubt(last_word: Option<&OwnedAnswer>) -> OwnedAnswer {
+    //= RFC 3463 section 3.5: X.4.2 is a bad connection
+    let status = Status::new(Class::Transient, 4, 2);
+    let mut answer = OwnedAnswer::local(421, status, IN_DOUBT);
+    if let Some(last_word) = last_word {
+        answer.text.extend_from_slice(b": ");
+        answer.text.extend_from_slice(&last_word.text);
+        answer.text.truncate(ANSWER_LEN_MAX);
+    }
+    answer
+}
+
+const IN_DOUBT: &str = "in doubt: sent to its end, and no answer came";
+
 /// Recipients that share an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -99,6 +117,8 @@ pub struct Report {
     pub failed: Vec<Part>,
     /// Those to try again.
     pub deferred: Vec<Part>,
+    /// Of those to try again, the ones of whom the journal says that they may have the message.
+    pub doubt: u128,
     /// Who answered.
     pub peer: Option<SocketAddr>,
     /// Under which name it was looked for.
@@ -112,11 +132,57 @@ impl Report {
             delivered: Vec::new(),
             failed: Vec::new(),
             deferred: Vec::new(),
+            doubt: 0,
             peer: None,
             host: String::new(),
         };
         report.add(bits, answer);
         report
+    }
+
+    /// As [`Self::all`], with further recipients that have another answer.
+    #[must_use]
+    pub fn and(mut self, bits: u128, answer: OwnedAnswer) -> Self {
+        self.add(bits, answer);
+        self
+    }
+
+    /// Takes those in doubt out of those to try again; the last answer that one of them got.
+    fn take_doubt(&mut self) -> (u128, Option<OwnedAnswer>) {
+        let doubt = std::mem::take(&mut self.doubt);
+        let mut last = None;
+        for part in &mut self.deferred {
+            if part.bits & doubt != 0 {
+                part.bits &= !doubt;
+                last = Some(part.answer.clone());
+            }
+        }
+        self.deferred.retain(|part| part.bits != 0);
+        (doubt, last)
+    }
+
+    /// Those in doubt, and these as well, count as delivered. The peer has not said so: there is no code.
+    pub fn assume_delivered(&mut self, others: u128) {
+        let (doubt, last) = self.take_doubt();
+        let mut text = ASSUMED.as_bytes().to_vec();
+        if let Some(last) = last {
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(&last.text);
+        }
+        text.truncate(ANSWER_LEN_MAX);
+        let answer = OwnedAnswer {
+            code: 0,
+            status: None,
+            text,
+        };
+        self.add(doubt | others, answer);
+    }
+
+    /// Those in doubt stay so, and their answer tells it.
+    pub fn hold(&mut self) {
+        let (doubt, last) = self.take_doubt();
+        self.add(doubt, in_doubt(last.as_ref()));
+        self.doubt = doubt;
     }
 
     fn add(&mut self, bits: u128, answer: OwnedAnswer) {
@@ -197,6 +263,11 @@ impl Outcome {
         self.open &= !left_over;
     }
 
+    /// Recipients that may have the message once its end was sent.
+    pub const fn unanswered(&self) -> u128 {
+        self.open
+    }
+
     /// Whether everybody was left over.
     pub const fn is_untried(&self) -> bool {
         self.recipients.bits == 0
@@ -218,8 +289,9 @@ impl Outcome {
     }
 
     /// The connection ended first. `None`: nobody was answered for good and the content was not sent
-    /// whole, so that trying again at once does no harm.
-    pub fn lost(mut self, fate: Fate, last_word: OwnedAnswer) -> Option<Report> {
+    /// whole, so that trying again at once does no harm. With `is_noted` the journal was told before the end
+    /// was sent.
+    pub fn lost(mut self, fate: Fate, last_word: OwnedAnswer, is_noted: bool) -> Option<Report> {
         if self.open == 0 {
             return Some(self.report);
         }
@@ -227,6 +299,9 @@ impl Outcome {
         match fate {
             Fate::Unsent if untouched => None,
             Fate::Unsent | Fate::InDoubt | Fate::Answered => {
+                if fate == Fate::InDoubt && is_noted {
+                    self.report.doubt = self.open;
+                }
                 let last_word = if !(400..500).contains(&last_word.code) {
                     // What was said of the connection is no verdict on these recipients, good or bad.
                     OwnedAnswer {
@@ -275,7 +350,9 @@ mod tests {
         for (code, expected) in [(221, 450), (250, 450), (421, 421), (554, 450)] {
             let last_word = OwnedAnswer::local(code, Status::new(Class::Transient, 4, 2), "bye");
             let outcome = Outcome::new(recipients, peer, "mx.example");
-            let report = outcome.lost(Fate::InDoubt, last_word).expect("a report");
+            let report = outcome
+                .lost(Fate::InDoubt, last_word, false)
+                .expect("a report");
             assert_eq!(
                 (report.delivered, report.failed),
                 (vec![], vec![]),

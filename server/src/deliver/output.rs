@@ -12,6 +12,10 @@ const SLICE_COUNT_MAX: usize = 256;
 /// Bytes of content in one write: beyond it, the peer should be heard in between.
 const CONTENT_LEN_MAX: usize = 1024 * 1024;
 
+/// Bytes at the end of a content that are kept back until it is noted that they follow: so few that the
+/// socket's buffer takes them at once, and hardly anything lies between the note and their leaving.
+const LAST_LEN_MAX: usize = 1024;
+
 /// Bytes that wait to be written, in order: before the content, content, behind it.
 #[derive(Debug, Default)]
 pub(super) struct Output {
@@ -55,6 +59,27 @@ impl Output {
         self.content.clear();
         self.content_len = 0;
         self.behind.clear();
+        Ok(())
+    }
+
+    /// Writes all there is but the last bytes of the content, so that the peer cannot have all of it yet.
+    pub(super) async fn flush_to_last(
+        &mut self,
+        stream: &mut Stream,
+        deadline: u64,
+    ) -> io::Result<()> {
+        debug_assert!(self.behind.is_empty(), "nothing follows the content yet");
+        let Some(end) = self.content.pop() else {
+            return self.flush(stream, deadline).await;
+        };
+        let cut = end.len().saturating_sub(LAST_LEN_MAX);
+        if cut > 0 {
+            self.content.push(end.slice(0..cut));
+        }
+        self.flush(stream, deadline).await?;
+        let last = end.slice(cut..end.len());
+        self.content_len = last.len();
+        self.content.push(last);
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! What the caller may do with the queue.
 
 use super::destination::Destinations;
-use super::judge::{self, Case};
+use super::doubt::Doubts;
+use super::judge::Case;
 use super::lane::Lanes;
 use super::schedule::{self, interval_max};
 use super::slab::{Key, NONE};
@@ -35,6 +36,8 @@ pub struct Queue {
     pub(super) entries: Entries,
     pub(super) destinations: Destinations,
     pub(super) lanes: Lanes,
+    /// Recipients in doubt.
+    pub(super) doubts: Doubts,
     /// Destinations to be resolved.
     pub(super) questions: VecDeque<Key>,
     /// As of the last call of `advance`.
@@ -48,6 +51,7 @@ impl Queue {
             entries: Entries::new(now),
             destinations: Destinations::new(settings.seed),
             lanes: Lanes::new(settings.seed),
+            doubts: Doubts::new(),
             questions: VecDeque::new(),
             settings,
             now,
@@ -124,6 +128,8 @@ impl Queue {
         }
         for _ in 0..ADVANCE_MAX {
             match self.entries.pop_scheduled(now) {
+                // Held since it was scheduled, or the clock went back.
+                Some(entry) if self.is_parked(entry) => self.entries.park(entry),
                 Some(entry) => self.arrive(now, entry, false),
                 None => break,
             }
@@ -288,20 +294,16 @@ impl Queue {
         if self.lanes.slab[lane].waits(now) {
             return None;
         }
-        let entry = self.take_from(now, lane)?;
-        let this = self.entries.entry(entry);
-        let message = self.entries.shared(this.message()).view();
-        Some(Parcel {
-            entry: EntryId(self.entries.key(entry)),
-            id: message.id,
-            place: message.place,
-            first: this.first(),
-            bits: judge::batch(this, self.settings.max_recipients_per_batch),
-            attempt: this.attempt(),
-            accepted: message.accepted,
-            expires: message.expires,
-            destination: DestinationId(self.destinations.slab.key(this.destination())),
-        })
+        loop {
+            let entry = self.take_from(now, lane)?;
+            let bits = self.batch(entry);
+            if bits != 0 {
+                return Some(self.parcel(entry, bits));
+            }
+            // All of it is held since it became due. The lane has not ended: it was just asked for more.
+            self.let_go(entry);
+            self.put_down(now, entry, false);
+        }
     }
 
     /// The slot of an entry the caller holds.
@@ -333,7 +335,24 @@ impl Queue {
     pub fn judge(&mut self, now: Timestamp, entry: EntryId, outcome: &Outcome) -> Verdict {
         let now = self.observe(now);
         let entry = self.held(entry);
-        self.case(now, entry).attempted(outcome)
+        let tried = outcome.delivered | outcome.failed | outcome.deferred;
+        self.case(now, entry).attempted(outcome, tried, 0)
+    }
+
+    /// As [`Self::judge`] of a parcel with the recipients `tried`: of those that are deferred, `doubt` are in
+    /// doubt, and nobody else of the parcel is any more.
+    pub fn judge_in_doubt(
+        &mut self,
+        now: Timestamp,
+        entry: EntryId,
+        outcome: &Outcome,
+        tried: u128,
+        doubt: u128,
+    ) -> Verdict {
+        let now = self.observe(now);
+        let entry = self.held(entry);
+        let doubt = doubt & outcome.deferred;
+        self.case(now, entry).attempted(outcome, tried, doubt)
     }
 
     fn case(&self, now: Timestamp, entry: u32) -> Case<'_> {
@@ -345,6 +364,7 @@ impl Queue {
             destination: DestinationId(self.destinations.slab.key(this.destination())),
             now,
             settings: &self.settings,
+            doubt: self.doubt_of(this),
         }
     }
 
@@ -359,6 +379,7 @@ impl Queue {
         {
             self.lanes.flag(lane, now, &self.settings);
         }
+        self.set_doubt(verdict.id, verdict.first, verdict.doubt);
         let done = if verdict.open == 0 {
             self.remove(entry)
         } else {

@@ -14,6 +14,8 @@ pub(super) struct Case<'a> {
     pub(super) destination: DestinationId,
     pub(super) now: Timestamp,
     pub(super) settings: &'a Settings,
+    /// Of the open recipients those that were in doubt before.
+    pub(super) doubt: u128,
 }
 
 /// All positions from this one on.
@@ -30,24 +32,32 @@ fn lowest(recipients: u128, count: u32) -> u128 {
     recipients & !rest
 }
 
-/// The recipients of the entry's next parcel.
-pub(super) fn batch(entry: &Entry, recipients_max: u32) -> u128 {
-    lowest(entry.open() & from(entry.batch()), recipients_max.max(1))
+/// The recipients of the entry's next parcel, without those that are held.
+pub(super) fn batch(entry: &Entry, held: u128, recipients_max: u32) -> u128 {
+    let all = entry.open() & !held;
+    let behind = all & from(entry.batch());
+    // Those behind may all be held meanwhile: then it is a new attempt.
+    let next = if behind == 0 { all } else { behind };
+    lowest(next, recipients_max.max(1))
 }
 
 impl Case<'_> {
-    /// Of an attempt: the caller's word for each recipient it tried.
-    pub(super) fn attempted(&self, outcome: &Outcome) -> Verdict {
+    /// Of an attempt: the caller's word for each recipient it tried. Of these, `doubt` are in doubt now, and
+    /// no others.
+    pub(super) fn attempted(&self, outcome: &Outcome, tried: u128, doubt: u128) -> Verdict {
         let open = self.entry.open();
         let delivered = outcome.delivered & open;
         let failed = outcome.failed & open & !delivered;
         let left = open & !delivered & !failed;
         let deferred = outcome.deferred & left;
-        let untried = left & !deferred & from(self.entry.batch());
+        let doubt = (self.doubt & !tried | doubt) & left;
+        let held = self.settings.held(doubt);
+        let untried = left & !deferred & !held & from(self.entry.batch());
         let verdict = Verdict {
             delivered,
             failed,
             deferred,
+            doubt,
             ..self.nothing(Cause::Attempt)
         };
         let over = self.entry.attempt().saturating_add(1);
@@ -72,24 +82,29 @@ impl Case<'_> {
                 ..verdict
             }
         } else {
-            self.postponed(left, verdict)
+            self.postponed(left, held, verdict)
         }
     }
 
     /// Of an entry that ended while it waited.
     pub(super) fn ended(&self, stage: Stage, answer: Cause) -> Verdict {
         let open = self.entry.open();
+        let held = self.settings.held(self.doubt);
         match stage {
+            // What failed is the way to them: it says nothing about those that are held.
             Stage::Failed => Verdict {
-                failed: open,
+                failed: open & !held,
+                open: held,
+                doubt: held,
                 ..self.nothing(answer)
             },
             Stage::Postponed if self.now < self.message.expires => {
                 let verdict = Verdict {
-                    deferred: open,
+                    deferred: open & !held,
+                    doubt: self.doubt,
                     ..self.nothing(answer)
                 };
-                self.postponed(open, verdict)
+                self.postponed(open, held, verdict)
             }
             _ => Verdict {
                 expired: open,
@@ -98,9 +113,16 @@ impl Case<'_> {
         }
     }
 
-    /// The attempt is over, and some are left.
-    fn postponed(&self, left: u128, verdict: Verdict) -> Verdict {
+    /// The attempt is over, and some are left; `held` of them wait for no time.
+    fn postponed(&self, left: u128, held: u128, verdict: Verdict) -> Verdict {
         let attempt = self.entry.attempt().saturating_add(1);
+        if left == held {
+            return Verdict {
+                open: left,
+                attempt,
+                ..verdict
+            };
+        }
         let group = self.message.id.to_bits().rotate_left(20) ^ u64::from(self.entry.first());
         let next = schedule::next_attempt(
             &self.settings.curve,
@@ -117,8 +139,9 @@ impl Case<'_> {
                 ..verdict
             },
             None => Verdict {
-                expired: left,
-                deferred: 0,
+                expired: left & !held,
+                deferred: verdict.deferred & held,
+                open: held,
                 attempt,
                 ..verdict
             },
@@ -136,6 +159,7 @@ impl Case<'_> {
             expired: 0,
             deferred: 0,
             open: 0,
+            doubt: 0,
             attempt: self.entry.attempt(),
             next: self.now,
             cause,

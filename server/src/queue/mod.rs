@@ -22,6 +22,7 @@
 
 mod api;
 mod destination;
+mod doubt;
 mod index;
 mod judge;
 mod lane;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub suspension: Duration,
     /// Destinations without entries that are kept, with what was resolved for them.
     pub idle_destinations_max: u32,
+    /// Recipients in doubt are tried like all others; if not, they are held.
+    pub tries_doubts: bool,
     /// Makes jitter and hashing differ from one server to the next, and repeat in a test.
     pub seed: u64,
 }
@@ -93,6 +96,7 @@ impl Default for Settings {
             patience: Duration::from_millis(250),
             suspension: Duration::from_secs(60),
             idle_destinations_max: 1024,
+            tries_doubts: true,
             seed: 0,
         }
     }
@@ -212,6 +216,8 @@ pub struct Verdict {
     pub deferred: u128,
     /// All recipients of the group that stay open; 0: the group is done.
     pub open: u128,
+    /// Of the recipients that stay open, those that are in doubt.
+    pub doubt: u128,
     /// Attempts so far, this one included when it is over.
     pub attempt: u16,
     /// When they are tried again (if any stay open).

@@ -152,7 +152,9 @@ impl Queue {
         if self.entries.expire_held(entry) {
             return;
         }
-        if ahead || self.entries.entry(entry).next_attempt() <= now {
+        if self.is_parked(entry) {
+            self.entries.park(entry);
+        } else if ahead || self.entries.entry(entry).next_attempt() <= now {
             self.arrive(now, entry, ahead);
         } else {
             self.entries.schedule(entry);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            to: Scheduled   Due   Expired   Failed   Postponed   Held   gone
-//! Scheduled        ·          x      x          ·         ·         ·      ·
+//! Scheduled        ·          x      x          ·         ·         x      ·
 //! Due              ·          ·      x          x         x         x      ·
 //! Expired          ·          ·      ·          ·         ·         x      ·
 //! Failed           ·          ·      ·          ·         ·         x      ·
@@ -33,6 +33,9 @@ pub(super) enum Stage {
     Postponed,
     Held,
 }
+
+/// When an entry is due of which nobody may be tried: never. The end of the time that the wheel knows.
+pub(super) const PARKED: u64 = (1 << 48) - 1;
 
 /// How many [`Stage`]s there are.
 const STAGE_COUNT: usize = 6;
@@ -384,7 +387,7 @@ impl Entries {
     fn change(&mut self, entry: u32, to: Stage) {
         let entry = &mut self.entries[entry];
         let allowed = match entry.stage {
-            Stage::Scheduled => matches!(to, Stage::Due | Stage::Expired),
+            Stage::Scheduled => matches!(to, Stage::Due | Stage::Expired | Stage::Held),
             Stage::Due => !matches!(to, Stage::Scheduled | Stage::Due),
             Stage::Expired | Stage::Failed => to == Stage::Held,
             Stage::Postponed => matches!(to, Stage::Held | Stage::Expired),
@@ -404,6 +407,24 @@ impl Entries {
     pub(super) fn schedule(&mut self, entry: u32) {
         self.change(entry, Stage::Scheduled);
         self.scheduled.insert(&mut self.entries, entry);
+    }
+
+    /// Held, or out of the wheel → scheduled for no time at all: until it is recalled, or expires.
+    pub(super) fn park(&mut self, entry: u32) {
+        if self.entries[entry].stage == Stage::Held {
+            self.change(entry, Stage::Scheduled);
+        }
+        self.entries[entry].next_attempt = PARKED;
+        self.entries[entry].batch = 0;
+        self.scheduled.insert(&mut self.entries, entry);
+    }
+
+    /// Scheduled → held through no lane, due at `now` when it is put down.
+    pub(super) fn recall(&mut self, entry: u32, now: Timestamp) {
+        self.scheduled.remove(&mut self.entries, entry);
+        self.change(entry, Stage::Held);
+        self.entries[entry].previous = NONE;
+        self.entries[entry].next_attempt = now.unix_millis();
     }
 
     /// Takes the next entry whose time has come out of the wheel. It has to be given to

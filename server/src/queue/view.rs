@@ -1,6 +1,6 @@
 //! Looking into the queue without changing it.
 
-use super::state::Stage;
+use super::state::{PARKED, Stage};
 use super::{Place, Queue};
 use crate::message::{Id, Timestamp};
 
@@ -39,6 +39,8 @@ pub struct Row<'a> {
     pub first: u16,
     /// Recipients still to be served.
     pub open: u128,
+    /// Of those, the recipients that are held because they are in doubt.
+    pub held: u128,
     /// Whom it goes to.
     pub destination: &'a str,
     /// Attempts so far.
@@ -162,14 +164,20 @@ impl Queue {
     fn rows(&self, message: u32) -> impl Iterator<Item = Row<'_>> {
         let shared = self.entries.shared(message).view();
         self.entries.entries_of(message).map(move |entry| {
+            let held = self.held_back(entry);
             let entry = self.entries.entry(entry);
             Row {
                 message: shared,
                 first: entry.first(),
                 open: entry.open(),
+                held,
                 destination: &self.destinations.get(entry.destination()).name,
                 attempt: entry.attempt(),
-                next: entry.next_attempt(),
+                next: match entry.next_attempt() {
+                    // Parked: it waits for its end.
+                    next if held != 0 && next.unix_millis() == PARKED => shared.expires,
+                    next => next,
+                },
                 note: entry.note(),
                 state: match entry.stage() {
                     Stage::Scheduled => State::Scheduled,

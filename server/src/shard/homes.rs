@@ -6,6 +6,7 @@
 //! lends at most [`AWAY_MAX`] parcels to another at once, so there is room for every outcome in the
 //! ring that brings it back, and no one ever waits for a full mailbox.
 
+use super::doubt::Asked;
 use super::intake::now;
 use super::letters::Letter;
 use super::memory::Reservation;
@@ -13,7 +14,7 @@ use super::outbound::{LaneWork, Parcel, Way};
 use super::world::World;
 use crate::deliver::{self, Bits, Loaded, Report, Source, Unreachable};
 use crate::message::Timestamp;
-use crate::queue::{EntryId, LaneId};
+use crate::queue::{self, EntryId, LaneId};
 use mailrail_runtime::buffer::{self, Loan, Receipt};
 use mailrail_runtime::clock;
 use mailrail_runtime::gate::Pass;
@@ -29,8 +30,8 @@ pub(super) const AWAY_MAX: usize = 256;
 /// Letters that a ring between two shards holds.
 pub(crate) const RING_LEN: usize = 1024;
 const _: () = assert!(
-    2 * AWAY_MAX <= RING_LEN,
-    "a ring holds the parcels of one side and the outcomes of the other"
+    4 * AWAY_MAX <= RING_LEN,
+    "a ring holds the parcels of one side and the outcomes of the other, with a question and its answer each"
 );
 
 /// The pause after a home that does not take letters.
@@ -85,6 +86,8 @@ pub(super) struct Homes {
     /// Memory that a reader elsewhere had not let go of when the outcome came.
     returning: Vec<(Receipt, Option<Rc<Reservation>>)>,
     led: BTreeMap<Box<str>, Rc<Led>>,
+    /// Parcels led here whose end waits for a note at home.
+    pub(super) asked: Asked,
 }
 
 /// A lane led here.
@@ -194,8 +197,14 @@ impl World {
         let room = lent.parcel.room.clone();
         match what {
             Return::Tried(report) => self.settle(lent.parcel, report),
-            Return::Untouched => self.untouched(lent.parcel.parcel.entry),
+            Return::Untouched => {
+                let parcel = &lent.parcel;
+                self.resolve_doubt(&parcel.parcel, parcel.loaded.get());
+                self.untouched(parcel.parcel.entry);
+            }
             Return::Unreachable(reason) => {
+                let parcel = &lent.parcel;
+                self.resolve_doubt(&parcel.parcel, parcel.loaded.get());
                 let answer = format!("421 4.4.1 {reason}");
                 {
                     let mut queue = self.queue.borrow_mut();
@@ -377,6 +386,12 @@ impl Homes {
         }
     }
 
+    /// A parcel that is away, and its message.
+    pub(super) fn lent_parcel(&self, ticket: usize) -> Option<(queue::Parcel, Option<Loaded>)> {
+        let parcel = &self.lent.get(ticket)?.as_ref()?.parcel;
+        Some((parcel.parcel, parcel.loaded.get().cloned()))
+    }
+
     fn take_back(&mut self, ticket: usize) -> Option<Lent> {
         let lent = self.lent.get_mut(ticket)?.take();
         if lent.is_some() {
@@ -406,6 +421,11 @@ impl Source for LedParcels {
     async fn load(&self, parcel: &Away) -> Result<Loaded, String> {
         let payload = Payload::of_chunks(parcel.message.chunks());
         Loaded::new(payload, 0).map_err(|error| error.to_string())
+    }
+
+    async fn in_doubt(&self, parcel: &Away, bits: u128) -> Result<(), String> {
+        let world = &self.world;
+        world.ask_to_note(parcel.from, parcel.ticket, bits).await
     }
 
     fn settle(&self, parcel: Away, report: Report) {

@@ -3,7 +3,7 @@
 use super::homes::{Away, Return};
 use super::world::{Counts, World};
 use crate::config::Config;
-use crate::message::{Id, Timestamp};
+use crate::message::{Id, PayloadView, Timestamp};
 use crate::queue::{Cursor, State};
 use mailrail_runtime::shard;
 use std::rc::Rc;
@@ -22,6 +22,24 @@ pub enum Letter {
     Parcel(Box<Away>),
     /// The outcome of the parcel that was lent under this number.
     Returned(usize, Box<Return>),
+    /// Another shard is about to send the end of the parcel that was lent to it under this number.
+    InDoubt {
+        /// That shard.
+        home: usize,
+        /// The number.
+        ticket: usize,
+        /// The recipients that will be in doubt.
+        bits: u128,
+    },
+    /// It has been noted, or cannot be.
+    Noted {
+        /// The shard that lent it.
+        owner: usize,
+        /// The number.
+        ticket: usize,
+        /// Why the end must not be sent, if so.
+        answer: Result<(), String>,
+    },
     /// A page of the queue.
     List {
         /// Where the page before ended.
@@ -32,6 +50,9 @@ pub enum Letter {
         answer: mpsc::Sender<Page>,
     },
 }
+
+/// The state of recipients in doubt that are held.
+pub(crate) const IN_DOUBT: &str = "in doubt";
 
 /// A page of the queue.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +92,12 @@ impl World {
                 Letter::Stop => self.stop_wanted.notify_one(),
                 Letter::Parcel(away) => self.lead(*away),
                 Letter::Returned(ticket, what) => self.returned(ticket, *what),
+                Letter::InDoubt { home, ticket, bits } => self.note_lent(home, ticket, bits),
+                Letter::Noted {
+                    owner,
+                    ticket,
+                    answer,
+                } => self.noted(owner, ticket, answer),
                 Letter::Reload(config) => self.reconfigure(*config),
                 Letter::Count(answer) => {
                     let _ = answer.send(self.count());
@@ -107,6 +134,7 @@ impl World {
                     row.message,
                     row.first,
                     row.open,
+                    row.held,
                     row.attempt,
                     row.next,
                     row.note,
@@ -115,36 +143,44 @@ impl World {
             })
         };
         let mut rows = Vec::with_capacity(found.len());
-        for (message, first, open, attempt, next, note, state) in found {
-            let mut listed = Listed {
-                id: message.id,
-                accepted: message.accepted,
-                sender: Vec::new(),
-                recipients: Vec::new(),
-                attempt,
-                next,
-                state: match state {
-                    State::Scheduled => "scheduled",
-                    State::Due => "due",
-                    State::Ending => "ending",
-                    State::Held => "in delivery",
-                },
-                last_answer: Vec::new(),
-            };
+        for (message, first, open, held, attempt, next, note, state) in found {
             // A message may end between the listing and the reading: its row then stays bare.
-            if let Ok(loaded) = self.load(message.id, message.place).await
-                && let Ok(view) = loaded.view()
-            {
-                listed.sender = view.envelope.sender().to_vec();
-                let waiting = crate::deliver::Bits { first, bits: open };
-                listed.recipients = waiting
-                    .positions()
-                    .map(|position| view.envelope.recipient(position).to_vec())
-                    .collect();
-            }
+            let loaded = self.load(message.id, message.place).await.ok();
+            let view = loaded.as_ref().and_then(|loaded| loaded.view().ok());
             let answer = self.answer_in(message.id, message.place, note, first).await;
-            listed.last_answer = answer.unwrap_or_default();
-            rows.push(listed);
+            let word = match state {
+                State::Scheduled => "scheduled",
+                State::Due => "due",
+                State::Ending => "ending",
+                State::Held => "in delivery",
+            };
+            // Those on a connection may be in doubt at any moment: that is told when it is over.
+            let held = if state == State::Held { 0 } else { held };
+            for (bits, state) in [(open & !held, word), (held, IN_DOUBT)] {
+                if bits == 0 {
+                    continue;
+                }
+                let waiting = crate::deliver::Bits { first, bits };
+                let recipient =
+                    |view: &PayloadView<'_>, position| view.envelope.recipient(position).to_vec();
+                rows.push(Listed {
+                    id: message.id,
+                    accepted: message.accepted,
+                    sender: view
+                        .as_ref()
+                        .map_or_else(Vec::new, |view| view.envelope.sender().to_vec()),
+                    recipients: view.as_ref().map_or_else(Vec::new, |view| {
+                        waiting
+                            .positions()
+                            .map(|position| recipient(view, position))
+                            .collect()
+                    }),
+                    attempt,
+                    next,
+                    state,
+                    last_answer: answer.clone().unwrap_or_default(),
+                });
+            }
         }
         Page {
             rows,

@@ -1,6 +1,7 @@
 //! The wiring of a whole server: shards are started, told to reload and to stop, and asked questions.
 //! The only room that knows accept, queue and deliver at once; it carries what one says to the other.
 
+mod doubt;
 mod homes;
 mod intake;
 mod letters;
@@ -14,6 +15,7 @@ mod world;
 #[cfg(feature = "sim")]
 pub(crate) use homes::RING_LEN;
 pub use homes::{Away, Return};
+pub(crate) use letters::IN_DOUBT;
 pub use letters::{Letter, Listed, Page};
 pub use server::{ServeError, Server, serve};
 pub(crate) use server::{logs_in, page, try_lock};

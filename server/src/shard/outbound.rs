@@ -356,11 +356,18 @@ impl Source for Parcels {
         self.world.load_parcel(parcel).await
     }
 
+    async fn in_doubt(&self, parcel: &Parcel, bits: u128) -> Result<(), String> {
+        let message = parcel.loaded.get();
+        self.world.note_doubt(&parcel.parcel, bits, message).await
+    }
+
     fn settle(&self, parcel: Parcel, report: Report) {
         self.world.settle(parcel, report);
     }
 
     fn give_back(&self, parcel: Parcel) {
+        self.world
+            .resolve_doubt(&parcel.parcel, parcel.loaded.get());
         let mut queue = self.world.queue.borrow_mut();
         queue.give_back(now(), parcel.parcel.entry);
         drop(queue);

@@ -8,7 +8,7 @@ use super::intake::now;
 use super::memory::Reservation;
 use super::outbound::{self, Parcel};
 use super::world::{Seat, World, queue_place, spool_place};
-use crate::deliver::{Loaded, OwnedAnswer, Part, Report};
+use crate::deliver::{self, Loaded, OwnedAnswer, Part, Report};
 use crate::dsn;
 use crate::events::{self, Event, PeerName, Recipients};
 use crate::message::{
@@ -54,24 +54,25 @@ impl Drop for Stuck {
     }
 }
 
-fn is_mere_deferral(verdict: &Verdict) -> bool {
-    verdict.delivered == 0 && verdict.bounced() == 0
-}
-
 fn bits(parts: &[Part]) -> u128 {
     parts.iter().fold(0, |bits, part| bits | part.bits)
 }
 
 impl World {
     /// A connection has tried a parcel.
-    pub(super) fn settle(&self, parcel: Parcel, report: Report) {
+    pub(super) fn settle(&self, parcel: Parcel, mut report: Report) {
+        let tried = parcel.parcel.bits;
+        let doubt = self.decide_doubt(&parcel.parcel, &mut report);
         let outcome = queue::Outcome {
             delivered: bits(&report.delivered),
             failed: bits(&report.failed),
             deferred: bits(&report.deferred),
         };
         let entry = parcel.parcel.entry;
-        let verdict = self.queue.borrow_mut().judge(now(), entry, &outcome);
+        let verdict = self
+            .queue
+            .borrow_mut()
+            .judge_in_doubt(now(), entry, &outcome, tried, doubt);
         self.conclude(Case {
             verdict,
             report,
@@ -92,13 +93,15 @@ impl World {
                     (loaded.ok(), Some(Rc::new(room)))
                 }
             };
+            let doubt = world.queue.borrow().in_doubt(verdict.id, verdict.first) & verdict.expired;
             let answer = match &verdict.cause {
                 Cause::Age => world.last_answer(&verdict).await,
                 Cause::Answer(answer) => owned(&Answer::decode(answer)),
                 Cause::Attempt => outbound::local_failure("no answer is known"),
             };
             let everybody = verdict.failed | verdict.expired | verdict.deferred;
-            let report = Report::all(everybody, answer);
+            let report =
+                Report::all(everybody & !doubt, answer).and(doubt, deliver::in_doubt(None));
             world.conclude(Case {
                 verdict,
                 report,
@@ -150,6 +153,11 @@ impl World {
         None
     }
 
+    /// A mere deferral: without its note nothing is lost but an attempt.
+    fn may_go_unnoted(&self, verdict: &Verdict) -> bool {
+        verdict.delivered == 0 && verdict.bounced() == 0 && !self.ends_doubt(verdict)
+    }
+
     fn conclude(&self, case: Case) {
         let is_reported = case.verdict.bounced() != 0
             && case
@@ -167,7 +175,9 @@ impl World {
         }
         match self.note(&case) {
             Ok(note) => self.forget(case, note),
-            Err(AppendError::Full) if is_mere_deferral(&case.verdict) => self.forget(case, None),
+            Err(AppendError::Full) if self.may_go_unnoted(&case.verdict) => {
+                self.forget(case, None);
+            }
             Err(error) => {
                 tracing::warn!(%error, "an outcome waits for room in the log");
                 let world = self.rc();
@@ -184,7 +194,7 @@ impl World {
             match self.note(&case) {
                 Ok(note) => return self.forget(case, note),
                 // A deferral closes nobody: without its note there is an attempt more after a restart.
-                Err(AppendError::Full) if is_mere_deferral(&case.verdict) => {
+                Err(AppendError::Full) if self.may_go_unnoted(&case.verdict) => {
                     return self.forget(case, None);
                 }
                 Err(_) => {}
@@ -259,7 +269,7 @@ impl World {
         settled(verdict.failed, entry::Outcome::Bounced, failed_code)?;
         let expired_code = code(&case.report.deferred);
         settled(verdict.expired, entry::Outcome::Expired, expired_code)?;
-        if verdict.open == 0 || !verdict.is_deferral() {
+        if verdict.open == 0 || !(verdict.is_deferral() || self.ends_doubt(verdict)) {
             return Ok(None);
         }
         let mut answer = Vec::new();
@@ -269,6 +279,7 @@ impl World {
         let deferred = Deferred {
             first: verdict.first,
             open: verdict.open,
+            doubt: verdict.doubt,
             attempt: verdict.attempt,
             next: verdict.next,
             answer: &answer,
@@ -473,6 +484,7 @@ impl World {
             .groups(id)
             .map(|row| (row.first, row.open, row.attempt, row.next))
             .collect();
+        let queue = self.queue.borrow();
         let states = view.envelope.groups().map(|group| {
             let row = rows.iter().find(|row| row.0 == group.first);
             let (_, open, attempt, next) =
@@ -482,6 +494,7 @@ impl World {
             Deferred {
                 first: group.first,
                 open,
+                doubt: queue.in_doubt(id, group.first) & open,
                 attempt,
                 next,
                 answer: answer.map_or(b"", |answer| &answer.1),
@@ -578,7 +591,7 @@ fn failures<'c>(case: &'c Case, view: &PayloadView<'c>, at: Timestamp) -> Vec<ds
         (&case.report.deferred, verdict.expired, dsn::Reason::Expired),
     ] {
         for part in parts {
-            let those = crate::deliver::Bits {
+            let those = deliver::Bits {
                 first: verdict.first,
                 bits: part.bits & bits,
             };

@@ -79,6 +79,7 @@ pub(crate) async fn run(place: Place<Letter>, seed: Seed) {
         ));
     }
     let letters = shard::spawn(Lane::Deliver, Rc::clone(&world).read_letters());
+    world.meet_doubts();
     let _ = ready.send(Ok(started));
     world.stop_wanted.notified().await;
     // Listeners first: nobody new comes in while the others are seen off.
@@ -211,12 +212,17 @@ fn requeue(world: &World, recovered: &Recovered) -> u64 {
             accepted: live.accepted,
             expires: None,
         };
+        for group in live.groups() {
+            let doubt = recovered.in_doubt(live.id, group.first);
+            world.queue.borrow_mut().doubt(live.id, group.first, doubt);
+        }
         let groups = live.groups().iter().map(|group| queue::Group {
             first: group.first,
             open: group.open(),
             destination: std::str::from_utf8(recovered.domain(group.domain)).unwrap_or_default(),
             attempt: group.attempt,
-            next: Some(group.next),
+            // What was in doubt, and is to be tried again, is tried at once.
+            next: Some(group.next).filter(|_| recovered.in_doubt(live.id, group.first) == 0),
             note: live.answer_place(group).map(queue_place),
         });
         if world.queue.borrow_mut().insert(now, &arrival, groups) {

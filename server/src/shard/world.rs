@@ -9,7 +9,7 @@ use super::intake::now;
 use super::letters::Letter;
 use super::memory::{Claimant, Memory, Reservation};
 use super::outbound::LaneWork;
-use crate::config::Config;
+use crate::config::{Config, DoubtJournal, DoubtPolicy};
 use crate::deliver::{self, Loaded};
 use crate::events::log::Journal;
 use crate::message::{Id, IdSource, Timestamp};
@@ -323,6 +323,7 @@ impl World {
             *self.resolver.borrow_mut() = Resolver::new(resolver(&config));
         }
         *self.config.borrow_mut() = Rc::new(config);
+        self.decide_doubts();
     }
 
     /// In the middle of what a session or connection needs: the shard stays until it is done.
@@ -348,6 +349,7 @@ pub(super) fn settings(config: &Config, index: usize) -> queue::Settings {
         max_recipients_per_batch: config.delivery.max_recipients_per_batch,
         // A site that cannot be reached waits no longer than a message would.
         suspension: config.queue.retry_interval.min(Duration::from_secs(60)),
+        tries_doubts: config.delivery.in_doubt_policy == DoubtPolicy::Retry,
         seed: clock::unix_millis() ^ (index as u64) << 48,
         ..queue::Settings::default()
     }
@@ -370,6 +372,7 @@ pub(super) fn delivery(config: &Config) -> deliver::Settings {
         connect_micros: micros(from.connect_timeout),
         write_micros: micros(from.data_timeout),
         idle_micros: micros(from.idle_timeout),
+        records_doubt: from.in_doubt == DoubtJournal::Record,
         prohibited_hosts: from.prohibited_hosts.clone(),
         source_address: from.source_address,
     }

@@ -20,6 +20,8 @@ pub enum Kind {
     Deferred = 3,
     /// A message rewritten at the log's head: the present state of its groups, then what `Message` holds.
     Moved = 4,
+    /// The end of a message's content is about to be sent to recipients, and no answer is known.
+    InDoubt = 5,
 }
 
 impl Kind {
@@ -30,6 +32,7 @@ impl Kind {
             2 => Some(Self::Settled),
             3 => Some(Self::Deferred),
             4 => Some(Self::Moved),
+            5 => Some(Self::InDoubt),
             _ => None,
         }
     }
@@ -110,9 +113,46 @@ impl Settled {
     }
 }
 
+/// The end of the content is about to be sent to some recipients of a group: until a later record of the group
+/// says otherwise, they may have the message, or not.
+///
+/// Stored: first 2, zeros 6, bits 16.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InDoubt {
+    /// The group: the index of its first recipient.
+    pub first: u16,
+    /// The recipients, bit 0 for the group's first.
+    pub bits: u128,
+}
+
+/// Length of a stored [`InDoubt`].
+pub const IN_DOUBT_LEN: usize = 24;
+
+impl InDoubt {
+    /// The stored form.
+    pub fn encode(&self) -> [u8; IN_DOUBT_LEN] {
+        let mut bytes = [0; IN_DOUBT_LEN];
+        bytes[0..2].copy_from_slice(&self.first.to_le_bytes());
+        bytes[8..24].copy_from_slice(&self.bits.to_le_bytes());
+        bytes
+    }
+
+    /// Reads the stored form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() != IN_DOUBT_LEN {
+            return Err(Malformed("in-doubt length"));
+        }
+        Ok(Self {
+            first: u16::from_le_bytes(bytes_at(bytes, 0, "in-doubt first")?),
+            bits: u128::from_le_bytes(bytes_at(bytes, 8, "in-doubt bits")?),
+        })
+    }
+}
+
 /// An attempt for a group failed and comes again; also one group's state in a [`Moved`].
 ///
-/// Stored: first 2, attempt 2, answer length 2, zeros 2, next 8, open 16, answer.
+/// Stored: first 2, attempt 2, answer length 2, doubt length 2, next 8, open 16, doubt (the bytes up to its last
+/// bit), answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Deferred<'a> {
     /// The group: the index of its first recipient.
@@ -120,6 +160,8 @@ pub struct Deferred<'a> {
     /// The recipients still open, bit 0 for the group's first. A record of kind `Deferred` closes none:
     /// only `Settled` and `Moved` do, so that a deferral that names too few can lose nothing.
     pub open: u128,
+    /// Of the open recipients, those that are in doubt: no others of the group are, from this record on.
+    pub doubt: u128,
     /// How many attempts there were.
     pub attempt: u16,
     /// When to try again.
@@ -130,8 +172,11 @@ pub struct Deferred<'a> {
 
 const DEFERRED_FRONT_LEN: usize = 32;
 
+/// Bytes of the recipients in doubt at most.
+const DOUBT_LEN_MAX: usize = 16;
+
 /// Longest stored [`Deferred`].
-pub const DEFERRED_LEN_MAX: usize = DEFERRED_FRONT_LEN + ANSWER_LEN_MAX;
+pub const DEFERRED_LEN_MAX: usize = DEFERRED_FRONT_LEN + DOUBT_LEN_MAX + ANSWER_LEN_MAX;
 
 impl<'a> Deferred<'a> {
     /// Appends the stored form.
@@ -144,9 +189,11 @@ impl<'a> Deferred<'a> {
         out.extend_from_slice(&self.first.to_le_bytes());
         out.extend_from_slice(&self.attempt.to_le_bytes());
         out.extend_from_slice(&(self.answer.len() as u16).to_le_bytes());
-        out.extend_from_slice(&[0; 2]);
+        let doubt_len = (128 - self.doubt.leading_zeros()).div_ceil(8) as usize;
+        out.extend_from_slice(&(doubt_len as u16).to_le_bytes());
         out.extend_from_slice(&self.next.unix_millis().to_le_bytes());
         out.extend_from_slice(&self.open.to_le_bytes());
+        out.extend_from_slice(&self.doubt.to_le_bytes()[..doubt_len]);
         out.extend_from_slice(self.answer);
     }
 
@@ -168,6 +215,14 @@ impl<'a> Deferred<'a> {
         if answer_len > ANSWER_LEN_MAX {
             return Err(Malformed("deferred answer length"));
         }
+        let doubt_len = usize::from(u16::from_le_bytes(bytes_at(
+            bytes,
+            6,
+            "deferred doubt length",
+        )?));
+        if doubt_len > DOUBT_LEN_MAX {
+            return Err(Malformed("deferred doubt length"));
+        }
         let deferred = Self {
             first: u16::from_le_bytes(bytes_at(bytes, 0, "deferred first")?),
             attempt: u16::from_le_bytes(bytes_at(bytes, 2, "deferred attempt")?),
@@ -177,12 +232,26 @@ impl<'a> Deferred<'a> {
                 "deferred next",
             )?)),
             open: u128::from_le_bytes(bytes_at(bytes, 16, "deferred open")?),
+            doubt: 0,
             answer: &[],
         };
-        let (answer, rest) = bytes[DEFERRED_FRONT_LEN..]
+        let (stored, rest) = bytes[DEFERRED_FRONT_LEN..]
+            .split_at_checked(doubt_len)
+            .ok_or(Malformed("deferred doubt"))?;
+        let mut doubt = [0; DOUBT_LEN_MAX];
+        doubt[..doubt_len].copy_from_slice(stored);
+        let (answer, rest) = rest
             .split_at_checked(answer_len)
             .ok_or(Malformed("deferred answer"))?;
-        Ok((Self { answer, ..deferred }, rest))
+        let doubt = u128::from_le_bytes(doubt);
+        Ok((
+            Self {
+                doubt,
+                answer,
+                ..deferred
+            },
+            rest,
+        ))
     }
 
     /// The last answer, if there was one.
@@ -204,12 +273,15 @@ pub struct Moved<'a> {
 
 const MOVED_FRONT_LEN: usize = 8;
 
+/// Bytes of doubt that each recipient adds to its group's at most.
+const DOUBT_OF_ONE_LEN: usize = 1;
+
 /// Answers that one `Moved` record carries, in bytes together; groups beyond that go without.
 const MOVED_ANSWERS_LEN_MAX: usize = 64 * 1024;
 
 const _: () = assert!(
     MOVED_FRONT_LEN
-        + RECIPIENT_COUNT_MAX * DEFERRED_FRONT_LEN
+        + RECIPIENT_COUNT_MAX * (DEFERRED_FRONT_LEN + DOUBT_OF_ONE_LEN)
         + MOVED_ANSWERS_LEN_MAX
         + META_LEN
         + ENVELOPE_LEN_MAX
@@ -283,7 +355,9 @@ pub fn message_payload(kind: Kind, record: &[u8]) -> Result<&[u8], Malformed> {
     match kind {
         Kind::Message => Ok(record),
         Kind::Moved => Moved::decode(record).map(|moved| moved.message),
-        Kind::Settled | Kind::Deferred => Err(Malformed("a record without a message")),
+        Kind::Settled | Kind::Deferred | Kind::InDoubt => {
+            Err(Malformed("a record without a message"))
+        }
     }
 }
 
@@ -294,7 +368,7 @@ pub fn last_answer(kind: Kind, record: &[u8], first: u16) -> Result<Option<Answe
         Kind::Moved => Moved::decode(record)?
             .states()
             .find(|state| state.first == first),
-        Kind::Message | Kind::Settled => None,
+        Kind::Message | Kind::Settled | Kind::InDoubt => None,
     };
     Ok(state.and_then(|state| state.answer()))
 }
@@ -307,6 +381,7 @@ mod tests {
     const DEFERRED: Deferred<'static> = Deferred {
         first: 100,
         open: 1 << 99 | 5,
+        doubt: 0,
         attempt: 3,
         next: Timestamp::from_unix_millis(1_795_508_041_123),
         answer: b"450 4.2.1 busy",
@@ -331,7 +406,7 @@ mod tests {
             .filter_map(Kind::from_number)
             .map(Kind::number)
             .collect();
-        assert_eq!(known, [1, 2, 3, 4]);
+        assert_eq!(known, [1, 2, 3, 4, 5]);
     }
 
     #[test]
@@ -361,7 +436,7 @@ mod tests {
         for len in 0..moved.len() - b"the message".len() {
             assert!(Moved::decode(&moved[..len]).is_err(), "cut to {len}");
         }
-        for (at, wrong) in [(0, 0), (2, 1), (4, 1), (4, 3), (12, 255)] {
+        for (at, wrong) in [(0, 0), (2, 1), (4, 1), (4, 3), (12, 255), (14, 17)] {
             let mut bytes = moved.clone();
             bytes[at] = wrong;
             assert!(Moved::decode(&bytes).is_err(), "byte {at}");
@@ -441,18 +516,28 @@ mod tests {
         }
 
         #[test]
+        fn in_doubt_comes_back(first: u16, bits: u128) {
+            let in_doubt = InDoubt { first, bits };
+            let bytes = in_doubt.encode();
+            prop_assert_eq!(InDoubt::decode(&bytes), Ok(in_doubt));
+            prop_assert!(InDoubt::decode(&bytes[1..]).is_err());
+        }
+
+        #[test]
         fn deferred_and_moved_come_back(
             states in prop::collection::vec(
-                (any::<u16>(), any::<u128>(), any::<u16>(), any::<u64>(),
+                (any::<u16>(), any::<u128>(), 0u32..=128, any::<u16>(), any::<u64>(),
                  prop::collection::vec(any::<u8>(), 0..=ANSWER_LEN_MAX)),
                 0..5,
             ),
         ) {
             let states: Vec<Deferred<'_>> = states
                 .iter()
-                .map(|(first, open, attempt, next, answer)| Deferred {
+                .map(|(first, open, doubt, attempt, next, answer)| Deferred {
                     first: *first,
                     open: *open,
+                    // Of every length, with every number of them.
+                    doubt: open.checked_shr(*doubt).unwrap_or(0),
                     attempt: *attempt,
                     next: Timestamp::from_unix_millis(*next),
                     answer,
@@ -475,7 +560,7 @@ mod tests {
             let at = at.index(record.len());
             record[at] = wrong;
             for bytes in [&bytes, &record] {
-                let _ = (Settled::decode(bytes), Deferred::decode(bytes));
+                let _ = (Settled::decode(bytes), Deferred::decode(bytes), InDoubt::decode(bytes));
                 if let Ok(moved) = Moved::decode(bytes) {
                     prop_assert_eq!(moved.states().count(), usize::from(moved.count));
                 }

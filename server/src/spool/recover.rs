@@ -4,7 +4,7 @@
 //! come twice change nothing. A live message costs 88 bytes and its place in the index, so that a million
 //! fit in 150 MiB: answers stay in the log, the fold only notes where.
 
-use super::entry::{Deferred, Kind, Moved, Settled};
+use super::entry::{Deferred, InDoubt, Kind, Moved, Settled};
 use crate::message::{EnvelopeView, Group, Id, Malformed, PayloadView, Timestamp};
 use mailrail_protocol::limits::DOMAIN_LEN_MAX;
 use std::collections::{BTreeMap, HashMap};
@@ -156,6 +156,8 @@ pub struct Counts {
     pub deferred: u64,
     /// `Moved` records.
     pub moved: u64,
+    /// `InDoubt` records.
+    pub in_doubt: u64,
     /// Records about a message that is not (or no longer) there: normal behind a freed segment.
     pub unknown_id: u64,
     /// Records about a group that the message does not have.
@@ -174,12 +176,21 @@ pub struct Recovered {
     /// What was met.
     pub counts: Counts,
     domains: Vec<Box<[u8]>>,
+    doubts: Doubts,
 }
+
+/// Open recipients in doubt, by message and group: few, so kept beside the groups. None is without a bit.
+type Doubts = BTreeMap<(Id, u16), u128>;
 
 impl Recovered {
     /// The domain in lower case; empty for a bare `postmaster`.
     pub fn domain(&self, id: DomainId) -> &[u8] {
         &self.domains[id.0 as usize]
+    }
+
+    /// The recipients in doubt of the group that begins at `first`: their end was sent, and no answer is known.
+    pub fn in_doubt(&self, id: Id, first: u16) -> u128 {
+        self.doubts.get(&(id, first)).copied().unwrap_or(0)
     }
 }
 
@@ -193,6 +204,7 @@ pub struct Fold {
     index: HashMap<Id, u32, BuildHasherDefault<IdHasher>>,
     live: Vec<Live>,
     domains: BTreeMap<Box<[u8]>, u32>,
+    doubts: Doubts,
     highest: Option<Id>,
     counts: Counts,
 }
@@ -222,6 +234,7 @@ impl Fold {
             Kind::Settled => self.settled(id, record),
             Kind::Deferred => self.deferred(id, place, record),
             Kind::Moved => self.moved(id, place, record),
+            Kind::InDoubt => self.in_doubt(id, record),
         };
         self.counts.malformed += u64::from(taken.is_err());
         taken
@@ -233,6 +246,7 @@ impl Fold {
             index,
             live: mut messages,
             domains: numbers,
+            doubts,
             highest,
             counts,
         } = self;
@@ -247,6 +261,7 @@ impl Fold {
             highest,
             counts,
             domains,
+            doubts,
         }
     }
 
@@ -273,6 +288,7 @@ impl Fold {
         self.counts.settled += 1;
         if let Some(group) = self.group(id, settled.first) {
             group.close(settled.bits);
+            self.resolve_doubt(id, settled.first, settled.bits);
             self.bury_if_done(id);
         }
         Ok(())
@@ -283,8 +299,37 @@ impl Fold {
         self.counts.deferred += 1;
         if let Some(group) = self.group(id, state.first) {
             group.tried(&state, place);
+            let doubt = state.doubt & group.open();
+            self.set_doubt(id, state.first, doubt);
         }
         Ok(())
+    }
+
+    fn in_doubt(&mut self, id: Id, record: &[u8]) -> Result<(), Malformed> {
+        let in_doubt = InDoubt::decode(record)?;
+        self.counts.in_doubt += 1;
+        if let Some(group) = self.group(id, in_doubt.first) {
+            let bits = in_doubt.bits & group.open();
+            if bits != 0 {
+                *self.doubts.entry((id, in_doubt.first)).or_default() |= bits;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_doubt(&mut self, id: Id, first: u16, bits: u128) {
+        if bits != 0 {
+            self.doubts.insert((id, first), bits);
+        } else if !self.doubts.is_empty() {
+            self.doubts.remove(&(id, first));
+        }
+    }
+
+    fn resolve_doubt(&mut self, id: Id, first: u16, bits: u128) {
+        let Some(&doubt) = self.doubts.get(&(id, first)) else {
+            return;
+        };
+        self.set_doubt(id, first, doubt & !bits);
     }
 
     fn moved(&mut self, id: Id, place: Place, record: &[u8]) -> Result<(), Malformed> {
@@ -304,6 +349,8 @@ impl Fold {
             if let Some(group) = self.group(id, state.first) {
                 group.close(!state.open);
                 group.tried(&state, place);
+                let doubt = state.doubt & group.open();
+                self.set_doubt(id, state.first, doubt);
             }
         }
         self.bury_if_done(id);

@@ -2,7 +2,7 @@
 //! segment, and says when the oldest should be emptied; whom to move, and what a note means for a
 //! recipient, is decided elsewhere.
 
-use super::entry::{Deferred, Kind, Moved, Settled, message_payload};
+use super::entry::{Deferred, InDoubt, Kind, Moved, Settled, message_payload};
 use super::recover::{Fold, Place};
 use crate::message::{Durability, Id, Malformed};
 use mailrail_runtime::buffer::ChunkMut;
@@ -198,6 +198,26 @@ impl Spool {
         owned.log.append_copied(label, &[&bytes])
     }
 
+    /// Notes that the end of a message is about to be sent to recipients. Nothing of that end may leave
+    /// before the record is committed.
+    ///
+    /// # Errors
+    /// When the log has no room.
+    pub fn in_doubt(
+        &self,
+        id: Id,
+        in_doubt: &InDoubt,
+        durability: Durability,
+    ) -> Result<Appended, AppendError> {
+        let owned = self.owner(id).ok_or(AppendError::Closed)?;
+        // Somebody waits for it, and while the disk is full delivery goes on: it is what makes room.
+        let label = Label {
+            urgency: Urgency::Now,
+            ..note(Kind::InDoubt, id, durability)
+        };
+        owned.log.append_copied(label, &[&in_doubt.encode()])
+    }
+
     /// Writes a message anew at the head of its log, with the present state of its groups in front.
     ///
     /// # Errors
@@ -225,7 +245,7 @@ impl Spool {
         let kind = Kind::from_number(record.kind).ok_or(Malformed("a record's kind"))?;
         let start = match kind {
             Kind::Message => 0,
-            Kind::Settled | Kind::Deferred | Kind::Moved => {
+            Kind::Settled | Kind::Deferred | Kind::Moved | Kind::InDoubt => {
                 let head = record.payload.head();
                 head.len() - message_payload(kind, head)?.len()
             }

@@ -53,6 +53,7 @@ fn settings(seed: u64) -> Settings {
         suspension: Duration::from_millis(MINUTE),
         idle_destinations_max: 2,
         seed,
+        tries_doubts: true,
     }
 }
 

@@ -51,6 +51,7 @@ fn state(first: u16, open: u128, attempt: u16) -> Deferred<'static> {
     Deferred {
         first,
         open,
+        doubt: 0,
         attempt,
         next: NOW.plus_millis(u64::from(attempt)),
         answer: BUSY,
@@ -86,6 +87,13 @@ impl Records {
         self
     }
 
+    fn in_doubt(mut self, number: u64, first: u16, bits: u128) -> Self {
+        let in_doubt = InDoubt { first, bits };
+        self.0
+            .push((Kind::InDoubt, id(number), in_doubt.encode().to_vec()));
+        self
+    }
+
     fn moved(mut self, number: u64, states: &[Deferred<'_>], recipients: &[&str]) -> Self {
         let mut bytes = Vec::new();
         Moved::encode_front(states.iter().copied(), &mut bytes);
@@ -115,6 +123,12 @@ fn open(recovered: &Recovered) -> Vec<(u64, Vec<u128>)> {
         .iter()
         .map(|live| (live.id.to_bits(), groups(live)))
         .collect()
+}
+
+/// Groups in doubt of a message.
+fn in_doubt(recovered: &Recovered, number: u64) -> Vec<(u16, u128)> {
+    let all = (0..999).map(|first| (first, recovered.in_doubt(id(number), first)));
+    all.filter(|(_, bits)| *bits != 0).collect()
 }
 
 const TWO: &[&str] = &["a@a.example", "b@A.example"];
@@ -303,6 +317,11 @@ enum Step {
         attempt: u16,
         silent: bool,
     },
+    InDoubt {
+        number: u64,
+        group: usize,
+        bits: u128,
+    },
     Moved {
         number: u64,
         domains: [u8; 3],
@@ -330,6 +349,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 domains: domains(number)
             }),
             (number(), 0usize..5, bits()).prop_map(|(number, group, bits)| Step::Settled {
+                number,
+                group,
+                bits
+            }),
+            (number(), 0usize..5, bits()).prop_map(|(number, group, bits)| Step::InDoubt {
                 number,
                 group,
                 bits
@@ -376,10 +400,20 @@ fn pieces(domains: [u8; 3]) -> Vec<(u16, u16)> {
     pieces
 }
 
+/// What a state says of doubt follows from the rest of it.
+fn doubt_of(open: u128, attempt: u16) -> u128 {
+    if attempt.is_multiple_of(2) {
+        0
+    } else {
+        open >> 1
+    }
+}
+
 #[derive(Default)]
 struct Twin {
     pieces: Vec<(u16, u16)>,
     open: BTreeSet<u16>,
+    doubt: BTreeSet<u16>,
     done: bool,
     place: usize,
     tried: BTreeMap<u16, (u16, Option<usize>)>,
@@ -397,6 +431,22 @@ impl Twin {
         };
         for bit in (0..*count).filter(|bit| bits & 1 << bit != 0) {
             self.open.remove(&(first + bit));
+            self.doubt.remove(&(first + bit));
+        }
+    }
+
+    /// Those of the group's open recipients whose bit is set are in doubt; with `only`, no others of it.
+    fn doubt(&mut self, first: u16, bits: u128, only: bool) {
+        let Some((_, count)) = self.pieces.iter().find(|piece| piece.0 == first) else {
+            return;
+        };
+        for bit in 0..*count {
+            let recipient = first + bit;
+            if bits & 1 << bit != 0 && self.open.contains(&recipient) {
+                self.doubt.insert(recipient);
+            } else if only {
+                self.doubt.remove(&recipient);
+            }
         }
     }
 
@@ -413,6 +463,7 @@ fn twin(steps: &[Step]) -> BTreeMap<u64, Twin> {
         let (Step::Message { number, .. }
         | Step::Settled { number, .. }
         | Step::Deferred { number, .. }
+        | Step::InDoubt { number, .. }
         | Step::Moved { number, .. }) = step;
         if let Step::Message { domains, .. } | Step::Moved { domains, .. } = step {
             twins.entry(*number).or_insert_with(|| Twin {
@@ -436,17 +487,26 @@ fn twin(steps: &[Step]) -> BTreeMap<u64, Twin> {
             Step::Deferred {
                 number,
                 group,
+                open,
                 attempt,
                 silent,
-                ..
             } => {
-                twin.note(first_of(*number, *group), *attempt, place(*silent));
+                let first = first_of(*number, *group);
+                twin.note(first, *attempt, place(*silent));
+                twin.doubt(first, doubt_of(*open, *attempt), true);
             }
+            Step::InDoubt {
+                number,
+                group,
+                bits,
+            } => twin.doubt(first_of(*number, *group), *bits, false),
             Step::Moved { number, states, .. } => {
                 twin.place = at;
                 for (group, open, attempt, silent) in states {
                     twin.close(first_of(*number, *group), !*open);
                     twin.note(first_of(*number, *group), *attempt, place(*silent));
+                    let doubt = doubt_of(*open, *attempt);
+                    twin.doubt(first_of(*number, *group), doubt, true);
                 }
             }
         }
@@ -461,6 +521,7 @@ fn written(steps: &[Step]) -> Records {
         let answer = if silent { &[] } else { BUSY };
         Deferred {
             answer,
+            doubt: doubt_of(open, attempt),
             ..state(first_of(number, group), open, attempt)
         }
     };
@@ -487,6 +548,11 @@ fn written(steps: &[Step]) -> Records {
                 attempt,
                 silent,
             } => records.deferred(*number, state(*number, (*group, *open, *attempt, *silent))),
+            Step::InDoubt {
+                number,
+                group,
+                bits,
+            } => records.in_doubt(*number, first_of(*number, *group), *bits),
             Step::Moved {
                 number,
                 domains,
@@ -520,6 +586,13 @@ proptest! {
                 prop_assert_eq!(live.answer_place(group), answer.map(place));
             }
             prop_assert_eq!(&open, &twin.open);
+            let doubt: BTreeSet<u16> = in_doubt(&recovered, live.id.to_bits())
+                .into_iter()
+                .flat_map(|(first, bits)| {
+                    (0..128u16).filter(move |bit| bits & 1 << bit != 0).map(move |bit| first + bit)
+                })
+                .collect();
+            prop_assert_eq!(&doubt, &twin.doubt);
         }
     }
 
