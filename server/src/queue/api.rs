@@ -249,7 +249,9 @@ impl Queue {
     /// The message that [`Self::take`] would hand out a part of, so that there is room for it first.
     pub fn peek(&mut self, now: Timestamp, lane: LaneId) -> Option<Message> {
         let now = self.observe(now);
-        let lane = &self.lanes.slab[self.lanes.find(lane.0)?];
+        let lane = self.lanes.find(lane.0)?;
+        self.park_heads(now, lane);
+        let lane = &self.lanes.slab[lane];
         if lane.waits(now) {
             return None;
         }
@@ -294,16 +296,10 @@ impl Queue {
         if self.lanes.slab[lane].waits(now) {
             return None;
         }
-        loop {
-            let entry = self.take_from(now, lane)?;
-            let bits = self.batch(entry);
-            if bits != 0 {
-                return Some(self.parcel(entry, bits));
-            }
-            // All of it is held since it became due. The lane has not ended: it was just asked for more.
-            self.let_go(entry);
-            self.put_down(now, entry, false);
-        }
+        self.park_heads(now, lane);
+        let entry = self.take_from(now, lane)?;
+        let bits = self.batch(entry);
+        Some(self.parcel(entry, bits))
     }
 
     /// The slot of an entry the caller holds.

@@ -6,7 +6,7 @@
 //! waiting message must stay small.
 
 use super::judge;
-use super::state::{Entry, PARKED, Stage};
+use super::state::{Entry, Stage};
 use super::{DestinationId, EntryId, Parcel, Queue, Settings};
 use crate::message::{Id, Timestamp};
 use std::collections::BTreeMap;
@@ -112,6 +112,25 @@ impl Queue {
         held != 0 && self.entries.entry(entry).open() & !held == 0
     }
 
+    /// Entries that would be the lane's next, and of which all is held since they became due, leave its line.
+    pub(super) fn park_heads(&mut self, now: Timestamp, lane: u32) {
+        while !self.doubts.is_empty() {
+            let Some(destination) = self.lanes.slab[lane].ring.head() else {
+                return;
+            };
+            let line = &self.destinations.get(destination).line;
+            if !line.head().is_some_and(|entry| self.is_parked(entry)) {
+                return;
+            }
+            let Some(entry) = self.take_from(now, lane) else {
+                return;
+            };
+            // The lane has not ended: it was just asked for more.
+            self.let_go(entry);
+            self.put_down(now, entry, false);
+        }
+    }
+
     /// The recipients of the entry's next parcel; none if all are held.
     pub(super) fn batch(&self, entry: u32) -> u128 {
         let held = self.held_back(entry);
@@ -119,8 +138,6 @@ impl Queue {
         judge::batch(self.entries.entry(entry), held, recipients_max)
     }
 }
-
-const _: () = assert!(PARKED > 1 << 47, "later than any message lives");
 
 #[cfg(test)]
 mod tests {

@@ -35,7 +35,7 @@ pub(super) enum Stage {
 }
 
 /// When an entry is due of which nobody may be tried: never. The end of the time that the wheel knows.
-pub(super) const PARKED: u64 = (1 << 48) - 1;
+pub(super) const PARKED: u64 = TIME_MAX;
 
 /// How many [`Stage`]s there are.
 const STAGE_COUNT: usize = 6;
@@ -414,7 +414,7 @@ impl Entries {
         if self.entries[entry].stage == Stage::Held {
             self.change(entry, Stage::Scheduled);
         }
-        self.entries[entry].next_attempt = PARKED;
+        self.entries[entry].next_attempt = Moment::new(PARKED);
         self.entries[entry].batch = 0;
         self.scheduled.insert(&mut self.entries, entry);
     }
@@ -424,7 +424,7 @@ impl Entries {
         self.scheduled.remove(&mut self.entries, entry);
         self.change(entry, Stage::Held);
         self.entries[entry].previous = NONE;
-        self.entries[entry].next_attempt = now.unix_millis();
+        self.entries[entry].next_attempt = Moment::new(now.unix_millis());
     }
 
     /// Takes the next entry whose time has come out of the wheel. It has to be given to

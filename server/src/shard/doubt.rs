@@ -231,8 +231,13 @@ impl World {
         if let Some(loaded) = loaded {
             let mut report = Report::all(bits, deliver::in_doubt(None));
             report.doubt = bits;
-            let loaded = OnceCell::from(loaded);
-            return self.settle(Parcel { parcel, loaded }, report);
+            let parcel = Parcel {
+                parcel,
+                loaded: OnceCell::from(loaded),
+                // One at a time, and only until it is settled.
+                room: None,
+            };
+            return self.settle(parcel, report);
         }
         self.queue.borrow_mut().give_back(now(), entry);
         self.pump();
