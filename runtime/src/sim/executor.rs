@@ -1,24 +1,24 @@
 //! The world's tasks and its time: whoever can run runs, in an order the seed decides; when nobody can, the
-//! time moves on to the next moment at which something happens. It knows neither network nor disks.
+//! time moves on to the next moment at which something happens. `tasks` holds the tasks; network and disks are
+//! not known here.
 
 use super::net::{self, Network};
+use super::tasks::{self, TaskId, Tasks};
 use super::{Chance, Host, Sabotage};
 use crate::clock::NEVER;
 use crate::mailbox::{Outside, Post};
 use crate::shard::Place;
 use crate::timer;
-use crossbeam::queue::SegQueue;
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// The monotonic clock at the beginning of a world, in microseconds.
 const BEGINNING_MICROS: u64 = 1_000_000;
@@ -56,12 +56,12 @@ struct Inner {
     now: Cell<u64>,
     /// What the wall clock is ahead of the monotonic one, in milliseconds.
     wall_ahead: Cell<i64>,
-    tasks: RefCell<BTreeMap<u64, Option<Slot>>>,
-    next_task: Cell<u64>,
+    tasks: RefCell<Tasks>,
     next_process: Cell<u64>,
-    /// Processes that live, each with its machine.
-    alive: RefCell<Vec<(u64, Option<Host>)>>,
-    ready: Arc<SegQueue<u64>>,
+    /// Processes that live.
+    alive: RefCell<Vec<Living>>,
+    /// An empty list that keeps its memory from one step to the next.
+    runnable: Cell<Vec<TaskId>>,
     /// Moments finer than a timer's tick, for network and disks.
     moments: RefCell<BinaryHeap<Reverse<Moment>>>,
     moment_count: Cell<u64>,
@@ -74,11 +74,11 @@ struct Inner {
     sabotage: Cell<u32>,
 }
 
-struct Slot {
+/// A process that lives, and its machine.
+struct Living {
     process: u64,
-    shard: usize,
-    future: Pin<Box<dyn Future<Output = ()>>>,
-    wakeup: Arc<Wakeup>,
+    host: Option<Host>,
+    is_alive: Rc<Cell<bool>>,
 }
 
 struct Moment {
@@ -107,24 +107,6 @@ impl Ord for Moment {
     }
 }
 
-struct Wakeup {
-    task: u64,
-    is_queued: AtomicBool,
-    ready: Arc<SegQueue<u64>>,
-}
-
-impl Wake for Wakeup {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.is_queued.swap(true, Ordering::Relaxed) {
-            self.ready.push(self.task);
-        }
-    }
-}
-
 /// The process of the world's own: the one that [`World::run`] was given.
 const DIRECTOR: u64 = 0;
 
@@ -146,10 +128,9 @@ impl World {
             now: Cell::new(BEGINNING_MICROS),
             wall_ahead: Cell::new((BEGINNING_UNIX_MILLIS - BEGINNING_MICROS / 1000) as i64),
             tasks: RefCell::default(),
-            next_task: Cell::new(0),
             next_process: Cell::new(DIRECTOR + 1),
-            alive: RefCell::new(vec![(DIRECTOR, None)]),
-            ready: Arc::default(),
+            alive: RefCell::default(),
+            runnable: Cell::default(),
             moments: RefCell::default(),
             moment_count: Cell::new(0),
             turn: Cell::new((DIRECTOR, 0)),
@@ -158,8 +139,10 @@ impl World {
             poll_count: Cell::new(0),
             sabotage: Cell::new(0),
         }));
+        world.begin_process(DIRECTOR, None);
         HERE.set(Some(world.clone()));
         IS_HERE.set(true);
+        tasks::begin_world();
         /// However the run ends, the thread is real again.
         struct End(World);
         impl Drop for End {
@@ -233,6 +216,12 @@ impl World {
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.0.hash.get()
+    }
+
+    /// Steps that its tasks have taken.
+    #[must_use]
+    pub fn step_count(&self) -> u64 {
+        self.0.poll_count.get()
     }
 
     /// Leaves out a duty of ours, from now on.
@@ -318,11 +307,16 @@ impl World {
     ) -> (u64, Arc<Post<M>>) {
         let process = self.0.next_process.get();
         self.0.next_process.set(process + 1);
-        self.0
-            .alive
-            .borrow_mut()
-            .push((process, Some(host.clone())));
+        self.begin_process(process, Some(host.clone()));
         (process, Post::new(count, len, len))
+    }
+
+    fn begin_process(&self, process: u64, host: Option<Host>) {
+        self.0.alive.borrow_mut().push(Living {
+            process,
+            host,
+            is_alive: Rc::new(Cell::new(true)),
+        });
     }
 
     /// One shard of a process; with the last one the process ends, and with it its other tasks, though not
@@ -338,26 +332,23 @@ impl World {
 
     /// Ends a process at once: its tasks are never polled again.
     pub(super) fn end(&self, process: u64) {
-        self.0.alive.borrow_mut().retain(|alive| alive.0 != process);
-        let tasks: Vec<Slot> = {
-            let mut tasks = self.0.tasks.borrow_mut();
-            let own = tasks.iter().filter_map(|(id, slot)| {
-                let slot = slot.as_ref()?;
-                (slot.process == process).then_some(*id)
-            });
-            let own: Vec<u64> = own.collect();
-            own.iter().filter_map(|id| tasks.remove(id)?).collect()
-        };
+        self.0.alive.borrow_mut().retain(|living| {
+            let is_other = living.process != process;
+            living.is_alive.set(is_other);
+            is_other
+        });
+        let tasks = self.0.tasks.borrow_mut().remove_all(Some(process));
         let before = self.0.turn.replace((process, 0));
         drop(tasks);
         self.0.turn.set(before);
     }
 
     fn clear(&self) {
-        self.0.alive.borrow_mut().clear();
-        // What is dropped may drop or start others.
+        let alive = self.0.alive.take();
+        alive.iter().for_each(|living| living.is_alive.set(false));
+        // What is dropped may drop others; it starts none, since nobody lives.
         loop {
-            let tasks = std::mem::take(&mut *self.0.tasks.borrow_mut());
+            let tasks = self.0.tasks.borrow_mut().remove_all(None);
             if tasks.is_empty() {
                 break;
             }
@@ -370,8 +361,8 @@ impl World {
     pub(crate) fn host_here(&self) -> Option<Host> {
         let process = self.process();
         let alive = self.0.alive.borrow();
-        let found = alive.iter().find(|alive| alive.0 == process)?;
-        found.1.clone()
+        let found = alive.iter().find(|living| living.process == process)?;
+        found.host.clone()
     }
 
     /// The process whose step this is.
@@ -386,7 +377,8 @@ impl World {
 
     /// Whether a process lives.
     pub(crate) fn is_alive(&self, process: u64) -> bool {
-        self.0.alive.borrow().iter().any(|alive| alive.0 == process)
+        let alive = self.0.alive.borrow();
+        alive.iter().any(|living| living.process == process)
     }
 
     /// A task of the process and shard whose step this is.
@@ -417,32 +409,27 @@ impl World {
         }
     }
 
-    fn add(&self, process: u64, shard: usize, future: Pin<Box<dyn Future<Output = ()>>>) -> u64 {
-        let id = self.0.next_task.get();
-        self.0.next_task.set(id + 1);
-        if !self.is_alive(process) {
-            // Nobody would ever poll it.
-            return id;
-        }
-        let wakeup = Arc::new(Wakeup {
-            task: id,
-            is_queued: AtomicBool::new(true),
-            ready: Arc::clone(&self.0.ready),
-        });
-        let slot = Slot {
-            process,
-            shard,
-            future,
-            wakeup,
-        };
-        self.0.tasks.borrow_mut().insert(id, Some(slot));
-        self.0.ready.push(id);
-        id
+    /// A new task; none, if its process is no more: nobody would ever poll it.
+    fn add(
+        &self,
+        process: u64,
+        shard: usize,
+        future: Pin<Box<dyn Future<Output = ()>>>,
+    ) -> Option<TaskId> {
+        let alive = self.0.alive.borrow();
+        let living = alive.iter().find(|living| living.process == process)?;
+        let is_alive = Rc::clone(&living.is_alive);
+        drop(alive);
+        Some(
+            self.0
+                .tasks
+                .borrow_mut()
+                .add(process, shard, is_alive, future),
+        )
     }
 
-    fn remove(&self, id: u64) {
-        // A task that cancels itself is being polled: its slot is empty, and stays so.
-        let slot = self.0.tasks.borrow_mut().remove(&id);
+    fn remove(&self, id: TaskId) {
+        let slot = self.0.tasks.borrow_mut().remove(id);
         drop(slot);
     }
 
@@ -472,50 +459,40 @@ impl World {
 
     /// Everybody who can run runs once; when nobody can, time goes on.
     fn step(&self) {
-        let inner = &self.0;
-        let mut runnable = Vec::new();
-        while let Some(id) = inner.ready.pop() {
-            runnable.push(id);
-        }
+        let mut runnable = self.0.runnable.take();
+        tasks::swap_ready(&mut runnable);
         if runnable.is_empty() {
-            return self.go_on();
+            self.go_on();
         }
         while !runnable.is_empty() {
-            let at = inner.chance.borrow_mut().below(runnable.len() as u64) as usize;
+            let at = match runnable.len() {
+                1 => 0,
+                len => self.chance().below(len as u64) as usize,
+            };
             self.poll(runnable.swap_remove(at));
         }
+        self.0.runnable.set(runnable);
     }
 
-    fn poll(&self, id: u64) {
+    fn poll(&self, id: TaskId) {
         let inner = &self.0;
         let count = inner.poll_count.get() + 1;
         inner.poll_count.set(count);
         assert!(count < POLL_COUNT_MAX, "the world runs in a circle");
-        let slot = inner.tasks.borrow_mut().get_mut(&id).and_then(Option::take);
+        let slot = inner.tasks.borrow_mut().begin(id);
         let Some(mut slot) = slot else { return };
-        slot.wakeup.is_queued.store(false, Ordering::Relaxed);
-        let waker = Waker::from(Arc::clone(&slot.wakeup));
         let before = inner.turn.replace((slot.process, slot.shard));
-        let polled = slot.future.as_mut().poll(&mut Context::from_waker(&waker));
-        match polled {
-            Poll::Pending => {
-                // It may have been cancelled, or its process ended, while it ran.
-                let is_alive = self.is_alive(slot.process);
-                let mut tasks = inner.tasks.borrow_mut();
-                match tasks.get_mut(&id) {
-                    Some(place) if is_alive => *place = Some(slot),
-                    _ => {
-                        tasks.remove(&id);
-                        drop(tasks);
-                        drop(slot);
-                    }
-                }
-            }
-            Poll::Ready(()) => {
-                drop(slot);
-                inner.tasks.borrow_mut().remove(&id);
-            }
-        }
+        let is_over = slot.poll().is_ready();
+        let mut tasks = inner.tasks.borrow_mut();
+        // It may have been cancelled, or its process ended, while it ran.
+        let rest = if is_over || !slot.is_alive.get() {
+            tasks.remove(id);
+            Some(slot)
+        } else {
+            tasks.wait(id, slot)
+        };
+        drop(tasks);
+        drop(rest);
         inner.turn.set(before);
     }
 
@@ -597,7 +574,8 @@ struct Joint<T> {
 /// A task of the world, as `shard::Task` holds it: dropping it cancels it.
 pub(crate) struct SimTask<T> {
     world: Weak<Inner>,
-    id: u64,
+    /// None if it could not begin.
+    id: Option<TaskId>,
     shared: Rc<Joint<T>>,
     is_detached: bool,
 }
@@ -613,8 +591,8 @@ impl<T> SimTask<T> {
     }
 
     fn end(&self) {
-        if let Some(world) = self.world.upgrade() {
-            World(world).remove(self.id);
+        if let (Some(world), Some(id)) = (self.world.upgrade(), self.id) {
+            World(world).remove(id);
         }
     }
 
@@ -740,5 +718,57 @@ mod tests {
     #[should_panic = "nothing is left that could happen"]
     fn a_world_in_which_nothing_can_happen_is_an_error() {
         World::run(1, |_| std::future::pending::<()>());
+    }
+
+    #[test]
+    fn nothing_of_a_world_is_left() {
+        let weak = World::run(1, |world| async move {
+            let host = world.host([192, 0, 2, 1].into());
+            let other = host.clone();
+            host.spawn(async move {
+                let _other = other;
+                shard::spawn(Lane::Accept, std::future::pending::<()>()).detach();
+                timer::sleep(1_000_000_000).await;
+            });
+            world.pause(5_000).await;
+            Rc::downgrade(&world.0)
+        });
+        assert_eq!(weak.strong_count(), 0);
+    }
+
+    #[test]
+    fn a_waker_that_outlives_its_world_wakes_nobody_in_the_next() {
+        let waker = World::run(1, |_| {
+            poll_fn(|context| Poll::Ready(context.waker().clone()))
+        });
+        let steps = World::run(1, |world| async move {
+            let before = world.step_count();
+            waker.wake();
+            world.pause(1).await;
+            world.step_count() - before
+        });
+        assert_eq!(steps, 1);
+    }
+
+    #[test]
+    fn a_task_that_cancels_itself_or_ends_its_process_is_dropped_after_its_step() {
+        World::run(1, |world| async move {
+            let held = Rc::new(());
+            let host = world.host([192, 0, 2, 1].into());
+            let process: Rc<RefCell<Option<Process<()>>>> = Rc::default();
+            let (copy, own, machine) = (Rc::clone(&held), Rc::clone(&process), host.clone());
+            let started = host.spawn(async move {
+                let _copy = copy;
+                timer::sleep(1).await;
+                let process = own.borrow_mut().take();
+                machine.kill(&process.unwrap());
+                // It is still in its step, and may even start what is never polled.
+                shard::spawn(Lane::Accept, async { unreachable!() }).detach();
+                std::future::pending::<()>().await;
+            });
+            *process.borrow_mut() = Some(started);
+            world.pause(10_000).await;
+            assert_eq!(Rc::strong_count(&held), 1);
+        });
     }
 }

@@ -13,6 +13,7 @@ mod executor;
 mod host;
 pub mod net;
 pub(crate) mod sabotage;
+mod tasks;
 
 pub use chance::Chance;
 pub use executor::{Process, World};
