@@ -1,7 +1,7 @@
 //! Packing records into a batch. Pure: it writes into the memory it is given and knows no disk.
 
-use super::Position;
 use super::record::{BATCH_HEADER_LEN, BatchHeader, RECORD_HEADER_LEN, RecordHeader, Stamp};
+use super::{Label, Position};
 use crate::buffer::align_up;
 
 /// A batch being filled: what is where in the memory that belongs to it.
@@ -36,19 +36,23 @@ impl Batch {
         self.used + RecordHeader::span(len) <= capacity
     }
 
+    /// Bytes of disk it needs with one more payload of `len` bytes.
+    pub(super) const fn len_with(&self, len: usize) -> usize {
+        align_up(self.used + RecordHeader::span(len))
+    }
+
     /// Bytes of disk it needs as it is.
     pub(super) const fn len(&self) -> usize {
         align_up(self.used)
     }
 
-    /// Copies a record behind the others.
+    /// Copies a record behind the others; its header says where it lies.
     pub(super) fn push<'p>(
         &mut self,
         memory: &mut [u8],
-        kind: u8,
-        id: u64,
+        label: &Label,
         parts: impl Iterator<Item = &'p [u8]>,
-    ) -> Position {
+    ) -> (Position, RecordHeader) {
         let start = self.used;
         let mut at = start + RECORD_HEADER_LEN;
         let mut content = 0;
@@ -62,18 +66,20 @@ impl Batch {
         memory[at..self.used].fill(0);
         let offset = self.offset + start as u32;
         let header = RecordHeader {
-            kind,
-            id,
+            kind: label.kind,
+            id: label.id,
             len: len as u32,
+            head_len: label.head_len_of(len) as u32,
             content,
         };
         header.encode(&self.stamp, offset, &mut memory[start..]);
         self.record_count += 1;
-        Position {
+        let position = Position {
             segment: self.stamp.segment,
             offset,
             len: len as u32,
-        }
+        };
+        (position, header)
     }
 
     /// Writes the header and clears the rest of the last block; the batch is then the memory's first
@@ -90,10 +96,9 @@ impl Batch {
         mut self,
         first: &mut [u8],
         further: impl Iterator<Item = &'m mut [u8]>,
-        kind: u8,
-        id: u64,
+        label: &Label,
         len: usize,
-    ) -> Position {
+    ) -> (Position, RecordHeader) {
         debug_assert_eq!(self.record_count, 0, "a batch of its own");
         let start = BATCH_HEADER_LEN + RECORD_HEADER_LEN;
         let mut content = 0;
@@ -110,20 +115,22 @@ impl Batch {
 
         let offset = self.offset + BATCH_HEADER_LEN as u32;
         let header = RecordHeader {
-            kind,
-            id,
+            kind: label.kind,
+            id: label.id,
             len: len as u32,
+            head_len: label.head_len_of(len) as u32,
             content,
         };
         header.encode(&self.stamp, offset, &mut first[BATCH_HEADER_LEN..]);
         self.record_count = 1;
         let used = BATCH_HEADER_LEN + RecordHeader::span(len);
         self.header(used).encode(&self.stamp, self.offset, first);
-        Position {
+        let position = Position {
             segment: self.stamp.segment,
             offset,
             len: len as u32,
-        }
+        };
+        (position, header)
     }
 
     const fn header(&self, used: usize) -> BatchHeader {

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::batch::Batch;
-use super::record::BLOCK_LEN;
+use super::record::{BLOCK_LEN, RECORD_HEADER_LEN};
 use super::segment::Segment;
 use super::state::{Fate, Filling, Ready, State};
 use super::{
@@ -99,16 +99,21 @@ impl Inner {
         len: usize,
     ) -> Result<Appended, AppendError> {
         state.admit(label, len, &self.options)?;
-        let fits = state
-            .filling
-            .as_ref()
-            .is_some_and(|filling| filling.batch.fits(len, filling.memory.capacity()));
+        let head_len = label.head_len_of(len);
+        let fits = state.filling.as_ref().is_some_and(|filling| {
+            filling.batch.fits(len, filling.memory.capacity())
+                && state.index_fits(filling.batch.len_with(len), head_len)
+        });
         if !fits {
-            self.begin_filling(state, Batch::len_of_one(len))?;
+            self.begin_filling(state, Batch::len_of_one(len), head_len)?;
         }
         let filling = state.filling.as_mut().expect("there is one now");
         let memory = filling.memory.as_mut_slice();
-        let position = filling.batch.push(memory, label.kind, label.id, parts);
+        let (position, header) = filling.batch.push(memory, &label, parts);
+        let start = (position.offset - filling.fate.offset) as usize + RECORD_HEADER_LEN;
+        let head = &memory[start..start + head_len];
+        let segment = &filling.fate.segment;
+        segment.note(&header, position.offset, std::iter::once(head));
         filling.sync |= label.durability == Durability::Fsync;
         let ticket = Ticket {
             fate: filling.fate.clone(),
@@ -135,11 +140,14 @@ impl Inner {
         Ok(Appended { position, ticket })
     }
 
-    fn begin_filling(&self, state: &mut State, need: usize) -> Result<(), AppendError> {
+    fn begin_filling(
+        &self,
+        state: &mut State,
+        need: usize,
+        head_len: usize,
+    ) -> Result<(), AppendError> {
         state.room(need, self.options.segment_len)?;
-        state.close_filling();
-        if state.left() < need {
-            state.change_segment();
+        if state.make_place(need, head_len) {
             self.keep.notify_one();
         }
         let capacity = state.left().min(self.options.batch_len_max as usize);
@@ -163,19 +171,17 @@ impl Inner {
         state.admit(label, message.len, &self.options)?;
         let need = Batch::len_of_one(message.len);
         state.room(need, self.options.segment_len)?;
-        state.close_filling();
-        if state.left() < need {
-            state.change_segment();
+        if state.make_place(need, label.head_len_of(message.len)) {
             self.keep.notify_one();
         }
         let (batch, fate) = state.begin_batch();
-        let position = batch.wrap(
+        let (position, header) = batch.wrap(
             message.first.as_mut_slice(),
             message.further.iter_mut().map(ChunkMut::as_mut_slice),
-            label.kind,
-            label.id,
+            &label,
             message.len,
         );
+        fate.segment.note(&header, position.offset, message.parts());
         state.offset += need as u32;
         message.trim();
         let payload = message.freeze();

@@ -25,14 +25,14 @@ pub fn examine(
     each: &mut dyn FnMut(RecordView<'_>),
 ) -> Option<Examined> {
     let header = SegmentHeader::decode(segment)?;
-    if header.version > VERSION || header.len < 2 * BLOCK_LEN {
+    if header.version > VERSION || !header.is_possible() {
         return None;
     }
     let at = header.len - BLOCK_LEN;
     let trailer = segment
         .get(at as usize..header.len as usize)
         .and_then(|block| Trailer::decode(&header.stamp, block))
-        .filter(|found| (BLOCK_LEN..=at).contains(&found.end) && found.end % BLOCK_LEN == 0);
+        .filter(|found| found.fits(at));
     let mut view = |found: Found<'_>| {
         each(RecordView {
             kind: found.kind,

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::commit::Inner;
 use super::disk;
+use super::index::Index;
 use super::record::Stamp;
 use super::segment::{self, Role, Segment};
 use super::state::State;
@@ -167,6 +168,8 @@ impl Inner {
             }
         };
         self.state.borrow_mut().next_segment += 1;
+        let index = Index::of_segment(&stamp, len, self.options.index_len_max);
+        made.index.replace(Some(index));
         Ok(made)
     }
 

@@ -23,15 +23,18 @@ macro_rules! left_out {
     };
 }
 
+mod ahead;
 mod batch;
 mod commit;
 mod disk;
 mod examine;
+mod index;
 mod keeper;
 mod open;
 mod read;
 mod record;
 mod recover;
+mod replay;
 mod segment;
 mod state;
 #[cfg(test)]
@@ -44,6 +47,7 @@ use std::rc::Rc;
 use self::commit::Inner;
 pub use self::examine::{Examined, examine};
 pub use self::record::VERSION;
+use self::replay::How;
 use self::state::Fate;
 
 use crate::buffer::{Chunk, ChunkMut};
@@ -52,7 +56,7 @@ use crate::buffer::{Chunk, ChunkMut};
 /// and of its record are written there.
 pub const ROOM: usize = 80;
 
-/// How much of a record's payload is handed out at recovery; what has to be known then stands in front.
+/// How much of a record's payload is handed out at recovery at most; what has to be known then stands in front.
 pub const HEAD_LEN_MAX: usize = 1024 * 1024;
 
 /// How a log is laid out and when it commits.
@@ -77,6 +81,9 @@ pub struct Options {
     pub min_free_space: u64,
     /// Bytes of the last segment kept for [`Label::upkeep`] while no further segment can be made.
     pub reserve_len: u32,
+    /// Bytes of the index that a segment ends with, and that is kept in memory while it is written; never
+    /// more than a quarter of a segment. A segment with a longer one is read in full at a start.
+    pub index_len_max: u32,
     /// Batches written and synced at the same time.
     pub in_flight_max: usize,
     /// Different at each start (random): it makes the records of a reused segment recognisable.
@@ -98,6 +105,7 @@ impl Options {
             lazy_commit_ms: 20,
             min_free_space: 64 << 20,
             reserve_len: 8 << 20,
+            index_len_max: 8 << 20,
             in_flight_max: 2,
             seed: u64::from_le_bytes(seed),
         }
@@ -142,6 +150,10 @@ pub struct Label {
     pub kind: u8,
     /// The caller's id.
     pub id: u64,
+    /// Bytes of the payload's front that are handed out at recovery, at most [`HEAD_LEN_MAX`]: they are
+    /// kept once more in the index of the segment, so that a start need not read what is behind them. More
+    /// than the payload has means all of it.
+    pub head_len: u32,
     /// Whether somebody waits for it.
     pub urgency: Urgency,
     /// What the commit promises.
@@ -157,6 +169,7 @@ impl Label {
         Self {
             kind,
             id,
+            head_len: HEAD_LEN_MAX as u32,
             urgency: Urgency::Now,
             durability: Durability::Fsync,
             upkeep: false,
@@ -171,11 +184,23 @@ impl Label {
         }
     }
 
+    /// The same with another length of the head.
+    #[must_use]
+    pub const fn with_head_len(self, head_len: u32) -> Self {
+        Self { head_len, ..self }
+    }
+
+    /// Bytes of the head of a payload of `len` bytes.
+    fn head_len_of(&self, len: usize) -> usize {
+        (self.head_len as usize).min(HEAD_LEN_MAX).min(len)
+    }
+
     /// A note about content: it rides along with the next commit.
     pub const fn lazy(kind: u8, id: u64) -> Self {
         Self {
             kind,
             id,
+            head_len: HEAD_LEN_MAX as u32,
             urgency: Urgency::Lazy,
             durability: Durability::Fsync,
             upkeep: true,
@@ -209,6 +234,12 @@ impl Message {
             further,
             len,
         }
+    }
+
+    /// What stands at the payload's front, as far as it lies in the first chunk.
+    pub fn front(&self) -> &[u8] {
+        let end = (ROOM + self.len).min(self.first.capacity());
+        &self.first.as_slice()[ROOM..end]
     }
 
     /// The payload, chunk by chunk.
@@ -334,7 +365,7 @@ pub struct RecordView<'a> {
     pub id: u64,
     /// Where it lies; `position.len` is the whole payload's length.
     pub position: Position,
-    /// The payload's first [`HEAD_LEN_MAX`] bytes, all of them when it is not longer.
+    /// The payload's first bytes, as many as its [`Label::head_len`] asked for.
     pub head: &'a [u8],
 }
 
@@ -358,6 +389,10 @@ pub struct Report {
     pub record_count: u64,
     /// The highest id among them.
     pub highest_id: Option<u64>,
+    /// Segments whose index is whole: content is not read but by [`survey`].
+    pub indexed_count: usize,
+    /// Numbers of ended segments whose index is damaged; they were read in full.
+    pub index_damaged: Vec<u32>,
     /// Ends that a crash left half written: nothing of them was ever promised.
     pub torn: Vec<Damage>,
     /// Damaged ranges in the middle of promised records, kept in files beside the segments.
@@ -516,7 +551,19 @@ pub async fn survey(
     options: &Options,
     each: &mut dyn FnMut(RecordView<'_>),
 ) -> Result<Report, LogError> {
-    open::survey(options, each).await
+    open::survey(options, How::InFull, each).await
+}
+
+/// As [`survey`], but by the indexes where they are whole, as a start reads: faster by as much as content is
+/// longer than heads, and blind for damage in content.
+///
+/// # Errors
+/// If the log is not there, cannot be read, or was written by a newer version.
+pub async fn heads(
+    options: &Options,
+    each: &mut dyn FnMut(RecordView<'_>),
+) -> Result<Report, LogError> {
+    open::survey(options, How::ByIndex, each).await
 }
 
 /// The log's handle. Clones are the same log.

@@ -8,16 +8,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::ahead::Ahead;
 use super::commit::Inner;
 use super::disk::{self, File};
-use super::record::{BLOCK_LEN, SegmentHeader, Stamp, Trailer, VERSION};
-use super::recover::{Found, Range, Scanner, Summary, WINDOW_MIN};
+use super::index::Index;
+use super::record::{BLOCK_LEN, Stamp};
+use super::recover::{Range, Summary};
+use super::replay::{self, FRONT_DEPTH, Front, How, READ_LEN, Replayed, at};
 use super::segment::{Role, Segment};
 use super::state::State;
-use super::{Damage, LogError, Options, Position, RecordView, Report};
-
-/// Bytes asked from the disk at once.
-const READ_LEN: usize = 1 << 20;
+use super::{Damage, LogError, Options, RecordView, Report};
 
 /// Of a damaged range, so much is kept.
 const KEPT_LEN_MAX: u64 = 256 << 20;
@@ -26,18 +26,10 @@ const KEPT_LEN_MAX: u64 = 256 << 20;
 enum Read {
     /// It holds records, or may: it stays.
     Kept(Segment),
-    /// Nothing was ever promised in it.
+    /// Nothing was ever promised in it; its length.
     Empty(u32),
-    /// Not even its header can be read.
-    Headless(PathBuf, u64),
-}
-
-fn at<'p>(action: &'static str, path: &'p Path) -> impl FnOnce(io::Error) -> LogError + use<'p> {
-    move |source| LogError::Io {
-        action,
-        path: path.to_path_buf(),
-        source,
-    }
+    /// Not even its header can be read; the file's length.
+    Headless(u64),
 }
 
 pub(super) async fn open(
@@ -59,47 +51,60 @@ pub(super) async fn open(
     let mut kept = Vec::new();
     let mut spares = Vec::new();
     let mut last_batch = 0;
-    let mut highest = 0;
-    for (role, number) in files {
+    let highest = files.last().map_or(0, |&(_, number)| number);
+    for &(role, number) in &files {
         let path = role.path(&directory, number);
-        highest = highest.max(number);
         match role {
             // Was being made when the last run ended.
             Role::New => disk::remove(&path).await.map_err(at("removing", &path))?,
             Role::Spare => spares.push(path),
-            Role::Segment => {
-                let read = read_segment(&options, &directory, number, &mut report, each).await?;
-                match read {
-                    Read::Kept(segment) => {
-                        last_batch = last_batch.max(segment.last_batch.get());
-                        kept.push(Rc::new(segment));
-                    }
-                    Read::Empty(len) => {
-                        let spare = Role::Spare.path(&directory, number);
-                        if len == options.segment_len {
-                            disk::rename(&path, &spare)
-                                .await
-                                .map_err(at("renaming", &path))?;
-                            spares.push(spare);
-                        } else {
-                            disk::remove(&path).await.map_err(at("removing", &path))?;
-                        }
-                    }
-                    Read::Headless(kept, len) => {
-                        disk::rename(&path, &kept)
-                            .await
-                            .map_err(at("renaming", &path))?;
-                        report.quarantined.push(Damage {
-                            segment: number,
-                            offset: 0,
-                            len: len.min(u64::from(u32::MAX)) as u32,
-                            file: Some(kept),
-                        });
-                    }
-                }
+            Role::Segment => {}
+        }
+    }
+    let numbers = files
+        .iter()
+        .filter_map(|&(role, number)| matches!(role, Role::Segment).then_some(number));
+    let fronts = numbers
+        .clone()
+        .map(|number| replay::front(&options, &directory, number));
+    let mut fronts = Ahead::new(FRONT_DEPTH, fronts);
+    for number in numbers {
+        let Some(front) = fronts.next().await else {
+            break;
+        };
+        let path = Role::Segment.path(&directory, number);
+        let read = match front? {
+            Ok(front) => read_segment(front, &options, &directory, &mut report, each).await?,
+            Err(file_len) => Read::Headless(file_len),
+        };
+        match read {
+            Read::Kept(segment) => {
+                last_batch = last_batch.max(segment.last_batch.get());
+                kept.push(Rc::new(segment));
+            }
+            Read::Empty(len) if len == options.segment_len => {
+                let spare = Role::Spare.path(&directory, number);
+                disk::rename(&path, &spare)
+                    .await
+                    .map_err(at("renaming", &path))?;
+                spares.push(spare);
+            }
+            Read::Empty(_) => disk::remove(&path).await.map_err(at("removing", &path))?,
+            Read::Headless(file_len) => {
+                let kept = directory.join(format!("damaged-{number:08x}"));
+                disk::rename(&path, &kept)
+                    .await
+                    .map_err(at("renaming", &path))?;
+                report.quarantined.push(Damage {
+                    segment: number,
+                    offset: 0,
+                    len: file_len.min(u64::from(u32::MAX)) as u32,
+                    file: Some(kept),
+                });
             }
         }
     }
+    drop(fronts);
     report.segment_count = kept.len();
     let inner = start(
         options,
@@ -169,89 +174,11 @@ fn check(options: &Options) -> Result<(), LogError> {
     Ok(())
 }
 
-/// A segment's file, read and not touched.
-struct Examined {
-    file: File,
-    path: PathBuf,
-    header: SegmentHeader,
-    trailer: Option<Trailer>,
-    summary: Summary,
-}
-
-/// Reads a segment: its header, its trailer if it was ended, and everything between. `Err` within: the
-/// length of a file without a header.
-async fn examine(
-    options: &Options,
-    directory: &Path,
-    number: u32,
-    report: &mut Report,
-    each: &mut dyn FnMut(RecordView<'_>),
-) -> Result<Result<Examined, u64>, LogError> {
-    let path = Role::Segment.path(directory, number);
-    let file = File::open(&path).await.map_err(at("opening", &path))?;
-    let file_len = file
-        .len()
-        .await
-        .map_err(at("asking the length of", &path))?;
-    let block = file
-        .read(0, BLOCK_LEN as usize)
-        .await
-        .map_err(at("reading", &path))?;
-    let Some(header) = SegmentHeader::decode(block.as_slice()) else {
-        return Ok(Err(file_len));
-    };
-    if header.version > VERSION {
-        return Err(LogError::NewerVersion {
-            path,
-            found: header.version,
-            supported: VERSION,
-        });
-    }
-    if header.stamp.log != options.log || header.stamp.segment != number {
-        let found = header.stamp.log;
-        return Err(LogError::Foreign {
-            path,
-            found,
-            expected: options.log,
-        });
-    }
-    let trailer = read_trailer(&file, &header)
-        .await
-        .map_err(at("reading", &path))?;
-
-    let mut view = |found: Found<'_>| {
-        report.record_count += 1;
-        report.highest_id = report.highest_id.max(Some(found.id));
-        let position = Position {
-            segment: number,
-            offset: found.offset,
-            len: found.len,
-        };
-        each(RecordView {
-            kind: found.kind,
-            id: found.id,
-            position,
-            head: found.head,
-        });
-    };
-    let sealed = trailer.map(|trailer| trailer.end);
-    let mut scanner = Scanner::new(header.stamp, header.len, sealed);
-    scan(&file, &mut scanner, &mut view)
-        .await
-        .map_err(at("reading", &path))?;
-    Ok(Ok(Examined {
-        file,
-        path,
-        header,
-        trailer,
-        summary: scanner.finish(),
-    }))
-}
-
 /// Hands out what a log holds, and changes nothing: no file is written, renamed or synced. Damage is
 /// reported and stays where it is.
 pub(super) async fn survey(
     options: &Options,
+    how: How,
     each: &mut dyn FnMut(RecordView<'_>),
 ) -> Result<Report, LogError> {
     let directory = options.directory.join(format!("log-{}", options.log));
@@ -265,15 +192,24 @@ pub(super) async fn survey(
         .collect();
     numbers.sort_unstable();
     let mut report = Report::default();
-    for number in numbers {
+    let fronts = numbers
+        .iter()
+        .map(|number| replay::front(options, &directory, *number));
+    let mut fronts = Ahead::new(FRONT_DEPTH, fronts);
+    for &number in &numbers {
+        let Some(front) = fronts.next().await else {
+            break;
+        };
         let damage = |offset, len| Damage {
             segment: number,
             offset,
             len,
             file: None,
         };
-        match examine(options, &directory, number, &mut report, each).await? {
-            Ok(Examined { summary, .. }) => {
+        match front? {
+            Ok(front) => {
+                let replayed = front.replay(options, how, &mut report, each).await?;
+                let summary = replayed.summary;
                 report.segment_count += usize::from(summary.record_count > 0);
                 let of = |range: &Range| damage(range.from, range.to - range.from);
                 report.torn.extend(summary.torn.iter().map(of));
@@ -289,82 +225,82 @@ pub(super) async fn survey(
 
 /// Reads one segment at a start, and sets its damage aside.
 async fn read_segment(
+    front: Front,
     options: &Options,
     directory: &Path,
-    number: u32,
     report: &mut Report,
     each: &mut dyn FnMut(RecordView<'_>),
 ) -> Result<Read, LogError> {
-    let examined = examine(options, directory, number, report, each).await?;
-    let Examined {
+    let replayed = front.replay(options, How::ByIndex, report, each).await?;
+    let Replayed {
+        front,
+        summary,
+        index,
+    } = replayed;
+    let Front {
         file,
         path,
+        file_len,
         header,
         trailer,
-        summary,
-    } = match examined {
-        Ok(examined) => examined,
-        Err(file_len) => {
-            let kept = directory.join(format!("damaged-{number:08x}"));
-            return Ok(Read::Headless(kept, file_len));
-        }
-    };
+        ..
+    } = front;
     let stamp = header.stamp;
-    let sealed = trailer.map(|trailer| trailer.end);
     if trailer.is_none() && !left_out!(RecoverySync) {
         file.sync().await.map_err(at("syncing", &path))?;
     }
     note_damage(directory, &file, &stamp, &summary, report).await?;
+    // A file cut short is no place for a trailer, and no spare.
+    let short = file_len < u64::from(header.len);
     if summary.record_count == 0 && summary.holes.is_empty() {
-        return Ok(Read::Empty(header.len));
+        return Ok(Read::Empty(if short { 0 } else { header.len }));
     }
     let segment = Segment::new(stamp, header.len, path, Some(file));
     segment.last_batch.set(summary.last_batch.unwrap_or(0));
     segment.sealed.set(true);
+    segment.failed.set(short);
+    let sealed = trailer.map(|trailer| trailer.end);
     segment
         .ended
         .set(Some(sealed.unwrap_or_else(|| segment.end())));
-    // Ended now, so that the next start need not look behind its end again.
-    if trailer.is_none() && summary.torn.is_empty() {
+    if let Some(end) = seal_at(&segment, &summary, sealed, index.as_ref()).filter(|_| !short) {
+        // With a hole it is read in full each time, so that this is told each time.
         segment
-            .seal(summary.end)
+            .index
+            .replace(index.filter(|_| summary.holes.is_empty()));
+        segment
+            .seal(end)
             .await
             .map_err(at("writing", &segment.path))?;
     }
     Ok(Read::Kept(segment))
 }
 
-async fn read_trailer(file: &File, header: &SegmentHeader) -> io::Result<Option<Trailer>> {
-    let at = header.len - BLOCK_LEN;
-    let block = file.read(u64::from(at), BLOCK_LEN as usize).await?;
-    if block.len() < BLOCK_LEN as usize {
-        return Ok(None);
-    }
-    let fits = |trailer: &Trailer| {
-        trailer.end >= BLOCK_LEN && trailer.end <= at && trailer.end.is_multiple_of(BLOCK_LEN)
+/// Where batches end, by a trailer that is worth to be written now; so the next start need not read the
+/// segment in full, or look behind its end.
+fn seal_at(
+    segment: &Segment,
+    summary: &Summary,
+    sealed: Option<u32>,
+    index: Option<&Index>,
+) -> Option<u32> {
+    let fits = |end: u32| {
+        let span = index?.bytes().len().next_multiple_of(BLOCK_LEN as usize) as u64;
+        let fits = u64::from(end) + span <= u64::from(segment.end());
+        (fits && summary.holes.is_empty()).then_some(end)
     };
-    Ok(Trailer::decode(&header.stamp, block.as_slice()).filter(fits))
-}
-
-/// Feeds the scanner until it is done or the file ends. Holds one window, whatever the segment's length.
-async fn scan(
-    file: &File,
-    scanner: &mut Scanner,
-    each: &mut dyn FnMut(Found<'_>),
-) -> io::Result<()> {
-    let mut window = Vec::with_capacity(WINDOW_MIN + READ_LEN);
-    let mut offset = u64::from(BLOCK_LEN);
-    while !scanner.is_done() {
-        let piece = file.read(offset, READ_LEN).await?;
-        if piece.is_empty() {
-            break;
+    match sealed {
+        // Its index was damaged, or there was none.
+        Some(end) => fits(end),
+        None if summary.torn.is_empty() => Some(summary.end),
+        // Behind the end some records are whole, and only an index finds them again once there is an end:
+        // it has its place behind all that was meant for this segment.
+        None => {
+            let torn = summary.torn.iter().map(|range| range.to).max();
+            let end = summary.end.max(summary.reach).max(torn.unwrap_or(0));
+            fits(end.checked_next_multiple_of(BLOCK_LEN)?)
         }
-        offset += piece.len() as u64;
-        window.extend_from_slice(piece.as_slice());
-        let used = scanner.feed(&window, each);
-        window.drain(..used);
     }
-    Ok(())
 }
 
 /// Writes down what was damaged; holes are copied to files beside the segment, once.

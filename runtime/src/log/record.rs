@@ -6,6 +6,8 @@
 //! record    header (32) | payload | zeros up to the next 8
 //! ```
 //!
+//! A segment that was ended in order may have an index of its records behind its last batch (see `index`).
+//!
 //! Segments are reused without being cleared, so old records with right checksums lie everywhere. Each
 //! header therefore names its generation (a random number of the segment's present life) and has its own
 //! place under its checksum: what does not fit was written in another life, or elsewhere. The random
@@ -111,6 +113,11 @@ pub(super) struct SegmentHeader {
 impl SegmentHeader {
     const CHECKSUM: usize = 44;
 
+    /// Whether a segment can have this length: between its header and its trailer there may be a batch.
+    pub(super) const fn is_possible(&self) -> bool {
+        self.len >= 2 * BLOCK_LEN && self.len.is_multiple_of(BLOCK_LEN)
+    }
+
     /// Fills the segment's first block.
     pub(super) fn encode(&self, block: &mut [u8]) {
         block.fill(0);
@@ -198,9 +205,16 @@ pub(super) struct RecordHeader {
     pub(super) id: u64,
     /// Bytes of payload.
     pub(super) len: u32,
+    /// Bytes of its front that a start has to know; at most `len`.
+    pub(super) head_len: u32,
     /// CRC32C of the payload.
     pub(super) content: u32,
 }
+
+const _: () = assert!(
+    super::HEAD_LEN_MAX < 1 << 24,
+    "a head's length has three bytes"
+);
 
 impl RecordHeader {
     /// Bytes from this record's start to the next one's.
@@ -218,7 +232,8 @@ impl RecordHeader {
     pub(super) fn encode(&self, stamp: &Stamp, offset: u32, out: &mut [u8]) {
         let mut put = Put::new(out);
         put.u32(0).u32(self.content).u32(self.len);
-        put.bytes([self.kind, 0, 0, 0])
+        let [low, middle, high, _] = self.head_len.to_le_bytes();
+        put.bytes([self.kind, low, middle, high])
             .u64(self.id)
             .u64(stamp.generation);
         let checksum = Self::checksum(stamp, offset, out);
@@ -232,6 +247,7 @@ impl RecordHeader {
             kind: bytes[12],
             id: u64_at(bytes, 16),
             len: u32_at(bytes, 8),
+            head_len: (u32_at(bytes, 12) >> 8).min(u32_at(bytes, 8)),
             content: u32_at(bytes, 4),
         })
     }
@@ -242,6 +258,16 @@ impl RecordHeader {
     }
 }
 
+/// Where the index of a sealed segment lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct IndexPlace {
+    pub(super) offset: u32,
+    /// Bytes of entries.
+    pub(super) len: u32,
+    /// CRC32C of the stamp and the entries.
+    pub(super) checksum: u32,
+}
+
 /// The last block of a segment that was ended in order: everything before it was committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trailer {
@@ -249,8 +275,8 @@ pub(super) struct Trailer {
     pub(super) end: u32,
     /// The number of the last batch.
     pub(super) last_batch: u64,
-    /// Where an index of the records lies, and its length; 0 when there is none.
-    pub(super) index: (u32, u32),
+    /// The index of the records, when there is one.
+    pub(super) index: Option<IndexPlace>,
 }
 
 impl Trailer {
@@ -265,7 +291,25 @@ impl Trailer {
             .u16(stamp.log)
             .u64(stamp.generation);
         put.u32(stamp.segment).u32(self.end).u64(self.last_batch);
-        put.u32(self.index.0).u32(self.index.1).u32(0).checksum();
+        // No index lies at 0.
+        let (offset, len, checksum) = self
+            .index
+            .map_or((0, 0, 0), |index| (index.offset, index.len, index.checksum));
+        put.u32(offset).u32(len).u32(checksum).checksum();
+    }
+
+    /// Whether what it says can be in a segment whose trailer lies at `at`.
+    pub(super) fn fits(&self, at: u32) -> bool {
+        let between = |offset: u32, len: u32| {
+            offset.is_multiple_of(BLOCK_LEN) && u64::from(offset) + u64::from(len) <= u64::from(at)
+        };
+        self.end >= BLOCK_LEN
+            && between(self.end, 0)
+            && self.index.is_none_or(|index| {
+                index.offset >= self.end
+                    && between(index.offset, index.len)
+                    && index.len <= super::index::INDEX_LEN_MAX
+            })
     }
 
     pub(super) fn decode(stamp: &Stamp, block: &[u8]) -> Option<Self> {
@@ -277,7 +321,11 @@ impl Trailer {
         fits.then(|| Self {
             end: u32_at(block, 20),
             last_batch: u64_at(block, 24),
-            index: (u32_at(block, 32), u32_at(block, 36)),
+            index: (u32_at(block, 32) > 0).then(|| IndexPlace {
+                offset: u32_at(block, 32),
+                len: u32_at(block, 36),
+                checksum: u32_at(block, 40),
+            }),
         })
     }
 }
@@ -312,6 +360,7 @@ mod tests {
             kind: 1,
             id: u64::MAX,
             len: 77,
+            head_len: 2,
             content: 5,
         };
         let mut bytes = [0; RECORD_HEADER_LEN];
@@ -325,7 +374,11 @@ mod tests {
         let trailer = Trailer {
             end: 12288,
             last_batch: 9,
-            index: (0, 0),
+            index: Some(IndexPlace {
+                offset: 16384,
+                len: 77,
+                checksum: 5,
+            }),
         };
         let mut block = [0; BLOCK_LEN as usize];
         trailer.encode(&STAMP, &mut block);
@@ -333,6 +386,12 @@ mod tests {
         flip_each(&mut block[..48], |bytes| {
             Trailer::decode(&STAMP, bytes).is_none()
         });
+        let plain = Trailer {
+            index: None,
+            ..trailer
+        };
+        plain.encode(&STAMP, &mut block);
+        assert_eq!(Trailer::decode(&STAMP, &block), Some(plain));
     }
 
     fn flip_each(bytes: &mut [u8], refused: impl Fn(&[u8]) -> bool) {
@@ -370,6 +429,7 @@ mod tests {
             kind: 1,
             id: 2,
             len: 3,
+            head_len: 2,
             content: 4,
         }
         .encode(&STAMP, 8240, &mut bytes);
@@ -430,11 +490,31 @@ mod tests {
             kind: 1,
             id: 2,
             len: 3,
+            head_len: 2,
             content: 4,
         }
         .encode(&STAMP, 8240, &mut record);
+        let mut trailer = [0; BLOCK_LEN as usize];
+        Trailer {
+            end: 12288,
+            last_batch: 9,
+            index: Some(IndexPlace {
+                offset: 16384,
+                len: 77,
+                checksum: 5,
+            }),
+        }
+        .encode(&STAMP, &mut trailer);
         // A header with its own checksum behind it always has the same one, so that is what is compared.
-        let all = [u32_at(&block, 44), u32_at(&batch, 44), u32_at(&record, 0)];
-        assert_eq!(all, [1_591_860_464, 3_014_196_784, 247_754_194]);
+        let all = [
+            u32_at(&block, 44),
+            u32_at(&batch, 44),
+            u32_at(&record, 0),
+            u32_at(&trailer, 44),
+        ];
+        assert_eq!(
+            all,
+            [1_591_860_464, 3_014_196_784, 2_036_237_037, 410_161_691]
+        );
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct Found<'a> {
     pub(super) id: u64,
     pub(super) offset: u32,
     pub(super) len: u32,
+    /// As much of the payload's front as its header asks for.
     pub(super) head: &'a [u8],
 }
 
@@ -43,6 +44,8 @@ pub(super) struct Summary {
     pub(super) last_batch: Option<u64>,
     /// Where the last batch ends.
     pub(super) end: u32,
+    /// Where the last whole record ends, be it of a batch or not.
+    pub(super) reach: u32,
     /// Damage in what was promised.
     pub(super) holes: Vec<Range>,
     /// Damage at the end.
@@ -139,6 +142,7 @@ impl Scanner {
                 record_count: 0,
                 last_batch: None,
                 end: BLOCK_LEN,
+                reach: BLOCK_LEN,
                 holes: Vec::new(),
                 torn: Vec::new(),
             },
@@ -254,7 +258,7 @@ impl Scanner {
             self.state = State::Long {
                 header: *header,
                 start: self.offset,
-                head: Vec::with_capacity(HEAD_LEN_MAX),
+                head: Vec::with_capacity((header.head_len as usize).min(HEAD_LEN_MAX)),
                 left: header.len,
                 content: 0,
                 back,
@@ -264,7 +268,8 @@ impl Scanner {
         let payload = bytes.get(RECORD_HEADER_LEN..RECORD_HEADER_LEN + len)?;
         let span = RecordHeader::span(len) as u32;
         let whole = crc32c::crc32c(payload) == header.content;
-        self.leave(header, self.offset, whole.then_some(payload), back, each);
+        let head = &payload[..header.head_len as usize];
+        self.leave(header, self.offset, whole.then_some(head), back, each);
         Some(span)
     }
 
@@ -285,7 +290,8 @@ impl Scanner {
         }
         let part = &bytes[..bytes.len().min(*left as usize)];
         *content = crc32c::crc32c_append(*content, part);
-        let kept = part.len().min(HEAD_LEN_MAX - head.len());
+        let head_len = (header.head_len as usize).min(HEAD_LEN_MAX);
+        let kept = part.len().min(head_len - head.len());
         head.extend_from_slice(&part[..kept]);
         *left -= part.len() as u32;
         if *left > 0 {
@@ -312,6 +318,7 @@ impl Scanner {
             Some(_) if matches!(header.kind, KIND_NONE | KIND_LOG) => {}
             Some(head) => {
                 self.summary.record_count += 1;
+                self.summary.reach = end;
                 each(Found {
                     kind: header.kind,
                     id: header.id,

@@ -5,17 +5,21 @@
 //! generation, is on disk; so whatever has that name can be read. When which step is due is not decided
 //! here.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::disk::{self, File};
-use super::record::{BLOCK_LEN, SegmentHeader, Stamp, Trailer, VERSION};
+use super::index::Index;
+use super::record::{BLOCK_LEN, IndexPlace, RecordHeader, SegmentHeader, Stamp, Trailer, VERSION};
 use crate::buffer::ChunkMut;
 
 /// Bytes of zeros written at once.
 const FILL_LEN: u32 = 1024 * 1024;
+
+/// Bytes of an index written at once.
+const INDEX_PIECE_LEN: usize = 256 * 1024;
 
 /// The kinds of file names in a log's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub(super) struct Segment {
     pub(super) len: u32,
     pub(super) path: PathBuf,
     file: OnceCell<Rc<File>>,
+    /// What its records are, until that is written to its end; `None` when it is not known, or too much.
+    pub(super) index: RefCell<Option<Index>>,
     /// Batches in it of which it is not known yet whether they are durable.
     pub(super) open_batches: Cell<u32>,
     /// The last batch that was begun in it.
@@ -80,6 +86,7 @@ impl Segment {
             len,
             path,
             file: cell,
+            index: RefCell::new(None),
             open_batches: Cell::new(0),
             last_batch: Cell::new(0),
             ended: Cell::new(None),
@@ -103,19 +110,67 @@ impl Segment {
         Ok(self.file.get_or_init(|| opened).clone())
     }
 
-    /// Writes the trailer: from then on recovery knows where the segment ends.
+    /// Notes a record in the index; what is too much for it is the end of it.
+    pub(super) fn note<'p>(
+        &self,
+        header: &RecordHeader,
+        offset: u32,
+        head: impl Iterator<Item = &'p [u8]>,
+    ) {
+        let mut index = self.index.borrow_mut();
+        if let Some(kept) = index.as_mut()
+            && !kept.push(header, offset, head)
+        {
+            *index = None;
+        }
+    }
+
+    /// Writes the index and the trailer: from then on a start knows where the segment ends and what is in
+    /// it. Everything before it is synced first, also what nobody has asked a sync for: a trailer says that
+    /// whatever is missing before it was lost later.
     pub(super) async fn seal(&self, end: u32) -> io::Result<()> {
+        let index = self.index.take();
+        let file = self.file().await?;
+        let index = match index {
+            Some(index) => self.write_index(&file, &index, end).await?,
+            None => None,
+        };
+        file.sync().await?;
         let mut block = ChunkMut::with_len(BLOCK_LEN as usize);
         let trailer = Trailer {
             end,
             last_batch: self.last_batch.get(),
-            index: (0, 0),
+            index,
         };
         trailer.encode(&self.stamp, block.as_mut_slice());
-        let file = self.file().await?;
         file.write(&block.freeze(BLOCK_LEN as usize), u64::from(self.end()))
             .await?;
         file.sync().await
+    }
+
+    /// Writes the index behind the batches, if it has room there.
+    async fn write_index(
+        &self,
+        file: &File,
+        index: &Index,
+        end: u32,
+    ) -> io::Result<Option<IndexPlace>> {
+        let bytes = index.bytes();
+        let span = bytes.len().next_multiple_of(BLOCK_LEN as usize);
+        if span > self.end().saturating_sub(end) as usize {
+            return Ok(None);
+        }
+        let mut at = u64::from(end);
+        for piece in bytes.chunks(INDEX_PIECE_LEN) {
+            let mut chunk = ChunkMut::with_len(piece.len());
+            let (front, rest) = chunk.as_mut_slice().split_at_mut(piece.len());
+            front.copy_from_slice(piece);
+            rest.fill(0);
+            let len = chunk.capacity();
+            file.write(&chunk.freeze(len), at).await?;
+            at += len as u64;
+        }
+        Ok(Some(index.place(end)))
     }
 }
 

@@ -230,6 +230,37 @@ impl State {
         }
     }
 
+    /// Whether the index of the segment being written still has its place behind `batches_len` more bytes
+    /// of batches and with one entry more. An index that is too long anyway needs none.
+    pub(super) fn index_fits(&self, batches_len: usize, head_len: usize) -> bool {
+        let Some(current) = self.current() else {
+            return true;
+        };
+        let index = current.index.borrow();
+        let span = index.as_ref().and_then(|index| index.span_with(head_len));
+        span.is_none_or(|span| batches_len + span <= self.left())
+    }
+
+    /// Completes the batch being filled and makes place for the next one, of `len` bytes or more, for
+    /// which there is room. It goes on in the next segment when that is the only place, or when this one's
+    /// index would lose its own; where there is no next segment the index gives way. Returns whether it
+    /// went on.
+    pub(super) fn make_place(&mut self, len: usize, head_len: usize) -> bool {
+        self.close_filling();
+        let holds = |segment: &Rc<Segment>| (segment.end() - BLOCK_LEN) as usize >= len;
+        let change = self.left() < len
+            || !self.index_fits(len, head_len) && self.prepared.as_ref().is_some_and(holds);
+        if change {
+            self.change_segment();
+        }
+        if !self.index_fits(len, head_len)
+            && let Some(current) = self.current()
+        {
+            current.index.take();
+        }
+        change
+    }
+
     /// Whether a record may come in at all: while no next segment can be made, the rest of this one is
     /// kept for upkeep.
     pub(super) fn admit(
@@ -324,6 +355,7 @@ impl State {
     /// known, and a second one beside it may have been told nothing.
     pub(super) fn fail(&mut self, segment: &Rc<Segment>, error: CommitError) {
         segment.failed.set(true);
+        segment.index.take();
         self.ready
             .retain(|ready| !Rc::ptr_eq(&ready.fate.segment, segment));
         if self

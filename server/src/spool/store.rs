@@ -4,7 +4,7 @@
 
 use super::entry::{Deferred, InDoubt, Kind, Moved, Settled, message_payload};
 use super::recover::{Fold, Place};
-use crate::message::{Durability, Id, Malformed};
+use crate::message::{Durability, Id, META_LEN, Malformed, Meta};
 use mailrail_runtime::buffer::ChunkMut;
 use mailrail_runtime::log::{
     self, AppendError, Appended, CommitError, Label, Log, LogError, Message, Options, Payload,
@@ -137,6 +137,7 @@ impl Spool {
                 Durability::Memory => Urgency::Lazy,
             },
             durability: promise(durability),
+            head_len: front_len(message.front()),
             ..Label::now(Kind::Message.number(), id.to_bits())
         };
         let stored = self.head().append_chunks(label, message)?;
@@ -232,7 +233,9 @@ impl Spool {
         let mut front = Vec::new();
         Moved::encode_front(states, &mut front);
         let parts = std::iter::once(front.as_slice()).chain(message.iter().copied());
-        let label = Label::upkeep(Kind::Moved.number(), id.to_bits());
+        let message_front_len = message.first().map_or(u32::MAX, |part| front_len(part));
+        let label = Label::upkeep(Kind::Moved.number(), id.to_bits())
+            .with_head_len(message_front_len.saturating_add(front.len() as u32));
         owned.log.append_chunks(label, in_one_chunk(parts))
     }
 
@@ -365,6 +368,13 @@ const fn promise(durability: Durability) -> log::Durability {
         Durability::Write => log::Durability::Write,
         Durability::Memory => log::Durability::Memory,
     }
+}
+
+/// How much of a message's payload recovery has to know: what stands in front of the content.
+fn front_len(payload: &[u8]) -> u32 {
+    Meta::decode(payload).map_or(u32::MAX, |meta| {
+        meta.envelope_len.saturating_add(META_LEN as u32)
+    })
 }
 
 /// The label of a note about a message of that durability.

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::log::Label;
 use crate::log::batch::Batch;
 use crate::log::record::Stamp;
 
@@ -49,7 +50,11 @@ impl Image {
                 let payload: Vec<u8> = (0..len).map(|at| (at as u64 * 7 + id) as u8).collect();
                 let parts = [&payload[..len / 3], &payload[len / 3..]];
                 let kind = (id % 200) as u8 + 1;
-                let position = batch.push(&mut bytes[offset..], kind, id, parts.into_iter());
+                let (position, _) = batch.push(
+                    &mut bytes[offset..],
+                    &Label::now(kind, id),
+                    parts.into_iter(),
+                );
                 let from = position.offset as usize;
                 let to = from + RECORD_HEADER_LEN + len;
                 image.records.push(Known {
@@ -268,6 +273,7 @@ fn stale_records_of_an_earlier_life_stay_dead() {
             vec![],
             Summary {
                 end: BLOCK_LEN,
+                reach: BLOCK_LEN,
                 ..Summary::default()
             }
         )
@@ -336,11 +342,11 @@ fn long_records_are_read_in_pieces() {
     let block = BLOCK_LEN as usize;
     batch.push(
         &mut bytes[block..],
-        1,
-        10,
+        &Label::now(1, 10),
         std::iter::once(payload.as_slice()),
     );
-    batch.push(&mut bytes[block..], 1, 11, std::iter::once(&payload[..9]));
+    let short = Label::now(1, 11);
+    batch.push(&mut bytes[block..], &short, std::iter::once(&payload[..9]));
     batch.finish(&mut bytes[block..]);
     for hurt in [None, Some(2 * HEAD_LEN_MAX), Some(100_000)] {
         let mut bytes = bytes.clone();
