@@ -11,7 +11,7 @@ use crate::message::{Id, PayloadView};
 use crate::shard::{IN_DOUBT, Listed, log_options, logs_in, try_lock};
 use crate::spool::entry::{self, Kind, message_payload};
 use crate::spool::recover::{Fold, Live, Place, Recovered};
-use mailrail_runtime::log::{RecordView, survey};
+use mailrail_runtime::log::{RecordView, heads};
 use mailrail_runtime::shard::run_one;
 use std::collections::HashMap;
 use std::fs::File;
@@ -83,7 +83,7 @@ async fn records(
     each: &mut dyn FnMut(Kind, Id, Place, &RecordView<'_>),
 ) -> Result<(), QueueError> {
     for log in logs {
-        survey(&log_options(config, *log), &mut |record| {
+        heads(&log_options(config, *log), &mut |record| {
             let place = Place {
                 log: *log,
                 segment: record.position.segment,
