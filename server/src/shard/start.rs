@@ -175,7 +175,7 @@ async fn prepare(
         config: RefCell::new(Rc::new(config)),
         me: me.clone(),
     });
-    started.waiting = requeue(&world, &recovered);
+    started.waiting = requeue(&world, recovered);
     Ok((world, listeners, started))
 }
 
@@ -202,9 +202,10 @@ pub(crate) fn log_options(config: &Config, log: u16) -> Options {
 }
 
 /// What the logs hold alive waits again, as it waited before.
-fn requeue(world: &World, recovered: &Recovered) -> u64 {
+fn requeue(world: &World, mut recovered: Recovered) -> u64 {
     let now = now();
-    for live in &recovered.messages {
+    let count = recovered.messages.len() as u64;
+    for live in recovered.take_messages() {
         let (_, place) = live.place();
         let arrival = queue::Arrival {
             id: live.id,
@@ -229,7 +230,7 @@ fn requeue(world: &World, recovered: &Recovered) -> u64 {
             world.spool.hold(live.id, place);
         }
     }
-    recovered.messages.len() as u64
+    count
 }
 
 /// What the configuration means for the sessions of one listener.

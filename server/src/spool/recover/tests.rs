@@ -608,3 +608,15 @@ proptest! {
         prop_assert_eq!(open(&once.recover()), open(&twice.recover()));
     }
 }
+
+#[test]
+fn messages_are_taken_out_in_the_order_of_their_ids() {
+    let mut recovered = Records::default()
+        .message(3, &["r@a.example"])
+        .message(1, &["r@a.example"])
+        .message(2, &["r@b.example"])
+        .recover();
+    let ids: Vec<Id> = recovered.take_messages().map(|live| live.id).collect();
+    assert_eq!(ids, [id(1), id(2), id(3)]);
+    assert!(recovered.messages.is_empty());
+}
