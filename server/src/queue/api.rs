@@ -70,7 +70,7 @@ impl Queue {
             let curve = self.settings.curve;
             self.entries
                 .rewind(now, |attempt| interval_max(&curve, attempt));
-            self.destinations.rewind(now.unix_millis());
+            self.destinations.rewind(now, &self.settings);
             self.lanes.rewind(now, &self.settings);
         }
         now.max(self.now)
@@ -134,13 +134,20 @@ impl Queue {
                 None => break,
             }
         }
+        while let Some(destination) = self.destinations.pop_rested(now.unix_millis()) {
+            if !self.destinations.get(destination).line.is_empty() {
+                self.ask(destination);
+            }
+        }
         self.lanes.advance(now, &self.settings);
     }
 
     /// When to call [`Self::advance`] again at the latest; `None`: nothing waits for a time.
     pub fn next_due(&self) -> Option<Timestamp> {
         let entries = self.entries.next().unwrap_or(u64::MAX);
-        let next = self.lanes.next().unwrap_or(u64::MAX).min(entries);
+        let rests = self.destinations.next().unwrap_or(u64::MAX);
+        let lanes = self.lanes.next().unwrap_or(u64::MAX);
+        let next = lanes.min(entries).min(rests);
         (next != u64::MAX).then_some(Timestamp::from_unix_millis(next))
     }
 
@@ -208,6 +215,7 @@ impl Queue {
                 let lane = self.lanes.join(key);
                 self.lanes.slab[lane].set_connection_limit(connection_limit);
                 self.lead(destination, lane);
+                self.destinations.rest_no_more(destination);
                 let this = self.destinations.get_mut(destination);
                 this.until = until.max(now.plus_millis(RESOLUTION_MIN)).unix_millis();
                 if !this.in_ring && !this.line.is_empty() {
@@ -217,12 +225,12 @@ impl Queue {
             }
             Resolution::Deferred { answer } => {
                 self.lead(destination, NONE);
-                self.fail_line(destination, true, answer);
+                self.postpone_line(now, destination, answer);
                 None
             }
             Resolution::Failed { answer } => {
                 self.lead(destination, NONE);
-                self.fail_line(destination, false, answer);
+                self.fail_line(destination, answer);
                 None
             }
         }
@@ -281,7 +289,8 @@ impl Queue {
                 if destination.in_ring {
                     self.lanes.slab[destination.lane].is_ready(now, &self.settings)
                 } else {
-                    destination.line.len() <= self.settings.max_ready
+                    now.unix_millis() >= destination.rests_until
+                        && destination.line.len() <= self.settings.max_ready
                 }
             }
             _ => false,

@@ -4,10 +4,12 @@
 //! domain that gets a message now and then is neither resolved nor allocated each time. It does not
 //! know lanes but by number.
 
-use super::schedule;
 use super::slab::{Key, List, NONE, Slab, item};
 use super::state::Line;
-use std::collections::HashMap;
+use super::{Settings, schedule};
+use crate::message::Timestamp;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
@@ -30,6 +32,10 @@ pub(super) struct Destination {
     pub(super) resolving: bool,
     /// It stands in its lane's ring: it has a lane, and its line is not empty.
     pub(super) in_ring: bool,
+    /// It is not given to the caller again before this time, since too much was due to be postponed at once.
+    pub(super) rests_until: u64,
+    /// Such rests in a row.
+    failures: u32,
     /// What was last said to its entries without an attempt of their own.
     pub(super) answer: Option<Rc<[u8]>>,
     previous: u32,
@@ -47,6 +53,10 @@ pub(super) struct Destinations {
     pub(super) slab: Slab<Destination>,
     names: HashMap<Rc<str>, u32, Seeded>,
     idle: Ring,
+    /// When which rest ends, in the order they began where that is the same; a destination's other times than
+    /// its `rests_until` mean nothing.
+    rests: BinaryHeap<Reverse<(u64, u64, Key)>>,
+    rest_count: u64,
 }
 
 impl Destinations {
@@ -55,6 +65,8 @@ impl Destinations {
             slab: Slab::new(),
             names: HashMap::with_hasher(Seeded(seed)),
             idle: Ring::default(),
+            rests: BinaryHeap::new(),
+            rest_count: 0,
         }
     }
 
@@ -121,13 +133,70 @@ impl Destinations {
         Some(oldest)
     }
 
-    /// The clock went back: nothing that was resolved is known to hold.
-    pub(super) fn rewind(&mut self, now: u64) {
+    /// It could not be resolved, and more is due than is postponed at once: the others are asked for when it
+    /// has rested.
+    pub(super) fn rest(&mut self, destination: u32, now: Timestamp, settings: &Settings) {
+        let this = &mut self.slab[destination];
+        this.failures = this.failures.saturating_add(1);
+        let rest = schedule::rest(
+            settings.suspension,
+            settings.curve.retry_interval,
+            this.failures,
+            settings.seed,
+        );
+        let until = now.plus_millis(rest).unix_millis();
+        this.rests_until = until;
+        self.rest_count += 1;
+        let key = self.slab.key(destination);
+        self.rests.push(Reverse((until, self.rest_count, key)));
+    }
+
+    /// It was resolved, or nothing is left to be asked for.
+    pub(super) fn rest_no_more(&mut self, destination: u32) {
+        let this = &mut self.slab[destination];
+        (this.rests_until, this.failures) = (0, 0);
+    }
+
+    /// A destination that has rested.
+    pub(super) fn pop_rested(&mut self, now: u64) -> Option<u32> {
+        while let Some(&Reverse((until, _, key))) = self.rests.peek()
+            && until <= now
+        {
+            self.rests.pop();
+            if let Some(destination) = self.find(key)
+                && self.slab[destination].rests_until == until
+            {
+                self.slab[destination].rests_until = 0;
+                return Some(destination);
+            }
+        }
+        None
+    }
+
+    /// No rest ends before this time.
+    pub(super) fn next(&self) -> Option<u64> {
+        self.rests.peek().map(|&Reverse((until, ..))| until)
+    }
+
+    /// The clock went back: nothing that was resolved is known to hold, and nobody rests longer than from
+    /// now.
+    pub(super) fn rewind(&mut self, now: Timestamp, settings: &Settings) {
+        let rest_max = schedule::rest_max(settings.suspension, settings.curve.retry_interval);
+        let rest_max = now.plus_millis(rest_max).unix_millis();
+        for Reverse((until, number, key)) in std::mem::take(&mut self.rests) {
+            if let Some(destination) = self.find(key)
+                && self.slab[destination].rests_until == until
+            {
+                let until = until.min(rest_max);
+                self.slab[destination].rests_until = until;
+                self.rests.push(Reverse((until, number, key)));
+            }
+        }
         let mut position = 0;
         while let Some(destination) = self.slab.at(position) {
             if let Some(destination) = destination {
                 let until = &mut self.slab[destination].until;
-                *until = now.min(*until);
+                *until = now.unix_millis().min(*until);
             }
             position += 1;
         }

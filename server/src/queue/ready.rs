@@ -21,7 +21,7 @@ impl Queue {
             self.lanes.flag(lane, now, &self.settings);
         } else if this.lane != NONE && now.unix_millis() < this.until {
             self.enter_ring(now, destination);
-        } else {
+        } else if now.unix_millis() >= this.rests_until {
             self.ask(destination);
         }
     }
@@ -110,12 +110,31 @@ impl Queue {
         }
     }
 
-    /// All due entries of a destination outside any ring fail, or are postponed.
-    pub(super) fn fail_line(&mut self, destination: u32, postponed: bool, answer: &[u8]) {
+    /// All due entries of a destination outside any ring fail.
+    pub(super) fn fail_line(&mut self, destination: u32, answer: &[u8]) {
         let this = self.destinations.get_mut(destination);
         debug_assert!(!this.in_ring);
         this.answer = Some(answer.into());
-        while self.entries.fail(&mut this.line, postponed).is_some() {}
+        while self.entries.fail(&mut this.line, false).is_some() {}
+        self.destinations.rest_no_more(destination);
+    }
+
+    /// Up to `max_ready` due entries of a destination outside any ring are postponed; where there are more,
+    /// those keep their attempt, and the destination rests.
+    pub(super) fn postpone_line(&mut self, now: Timestamp, destination: u32, answer: &[u8]) {
+        let this = self.destinations.get_mut(destination);
+        debug_assert!(!this.in_ring);
+        this.answer = Some(answer.into());
+        for _ in 0..self.settings.max_ready {
+            if self.entries.fail(&mut this.line, true).is_none() {
+                break;
+            }
+        }
+        if this.line.is_empty() {
+            self.destinations.rest_no_more(destination);
+        } else {
+            self.destinations.rest(destination, now, &self.settings);
+        }
     }
 
     /// The destination leads to this lane now (`NONE`: to none).

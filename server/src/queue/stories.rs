@@ -422,6 +422,33 @@ fn a_silent_name_server_counts_as_an_attempt() {
 }
 
 #[test]
+fn a_silent_name_server_postpones_a_few_and_the_others_keep_their_attempt() {
+    let mut story = Story::with(Settings {
+        max_ready: 3,
+        ..Settings::default()
+    });
+    for _ in 0..5 {
+        story.insert(&[(0, 1, "a.x")]);
+    }
+    let answer = b"451 4.4.3 no name server answered".as_slice();
+    story.answer_all(Resolution::Deferred { answer });
+    for verdict in story.verdicts() {
+        story.queue.settle(story.now, verdict);
+    }
+    let counts = story.queue.counts();
+    assert_eq!((counts.scheduled, counts.due), (3, 2));
+    let late = story.insert(&[(0, 1, "a.x")]);
+    assert_eq!(story.effects(), [], "nobody is asked for a while");
+    assert!(!story.queue.is_ready(story.now, late));
+    story.pass(MINUTE * 9 / 8);
+    let lane = story.resolve();
+    let attempts: Vec<_> = std::iter::from_fn(|| story.take(lane))
+        .map(|parcel| parcel.attempt)
+        .collect();
+    assert_eq!(attempts, [0, 0, 0]);
+}
+
+#[test]
 fn an_unreachable_lane_postpones_a_few_and_rests() {
     let mut story = Story::with(Settings {
         max_ready: 3,

@@ -274,7 +274,7 @@ impl Check {
                 assert_eq!(lane, None);
                 if known {
                     self.twin.resolved(self.now, &name, None);
-                    self.twin.fail(&name, stage, answer);
+                    self.twin.fail(self.now, &name, stage, answer);
                 }
             }
             _ => {

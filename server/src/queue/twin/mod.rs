@@ -47,6 +47,9 @@ struct Destination {
     until: u64,
     asked: bool,
     ring: Option<Stamp>,
+    /// When its rest ends (0: it does not rest), and when that was decided.
+    rests: (u64, i64),
+    failures: u32,
     idle: Option<i64>,
     answer: Vec<u8>,
 }
@@ -127,6 +130,9 @@ impl Twin {
             }
             let curve = self.settings.curve;
             let wait_max = now + rest_max(self.settings.suspension, curve.retry_interval);
+            for destination in self.destinations.values_mut() {
+                destination.rests.0 = destination.rests.0.min(wait_max);
+            }
             for lane in self.lanes.values_mut() {
                 lane.rests_until = lane.rests_until.min(wait_max);
                 lane.suspended_until = lane.suspended_until.min(wait_max);
@@ -183,7 +189,7 @@ impl Twin {
             self.flag(&lane, now);
         } else if destination.lane.is_some() && now < destination.until {
             self.enter_ring(now, &name, stamp);
-        } else {
+        } else if now >= destination.rests.0 {
             self.ask(&name);
         }
     }
@@ -249,6 +255,8 @@ impl Twin {
                     until: 0,
                     asked: false,
                     ring: None,
+                    rests: (0, 0),
+                    failures: 0,
                     idle: None,
                     answer: Vec::new(),
                 });
@@ -310,6 +318,19 @@ impl Twin {
             }
             self.arrive(now, at, false, stamp);
         }
+        let mut rested: Vec<_> = self
+            .destinations
+            .iter_mut()
+            .filter(|(_, destination)| (1..=now).contains(&destination.rests.0))
+            .map(|(name, destination)| (std::mem::take(&mut destination.rests), name.clone()))
+            .collect();
+        rested.sort();
+        for (_, name) in rested {
+            let is_due = |entry: &Entry| entry.stage == Stage::Due && entry.destination == name;
+            if self.entries.iter().any(is_due) {
+                self.ask(&name);
+            }
+        }
     }
 
     /// The destination that has to be resolved next.
@@ -352,6 +373,7 @@ impl Twin {
             destination.ring = None;
         }
         destination.lane = Some(key.into());
+        (destination.rests, destination.failures) = ((0, 0), 0);
         destination.until = until.max(now + 1000);
         let known = self.lanes.entry(key.into()).or_insert_with(|| Lane {
             window: 1,
@@ -366,17 +388,36 @@ impl Twin {
         self.tidy();
     }
 
-    /// All due entries of a destination end without an attempt.
-    fn fail(&mut self, name: &str, stage: Stage, answer: &[u8]) {
+    /// The due entries of a destination end without an attempt: all when they fail, some when they are
+    /// postponed.
+    fn fail(&mut self, now: u64, name: &str, stage: Stage, answer: &[u8]) {
+        let now = self.observe(now);
         self.destinations.get_mut(name).expect("known").answer = answer.into();
         let mut line: Vec<_> = (0..self.entries.len())
             .filter(|&at| self.entries[at].stage == Stage::Due)
             .filter(|&at| self.entries[at].destination == name)
             .collect();
         line.sort_by_key(|&at| self.entries[at].stamp);
+        let count_max = match stage {
+            Stage::Postponed => self.settings.max_ready as usize,
+            _ => usize::MAX,
+        };
+        let is_too_much = line.len() > count_max;
+        line.truncate(count_max);
         for at in line {
             self.entries[at].stamp = self.stamp();
             self.entries[at].stage = stage;
+        }
+        let (tick, _) = self.stamp();
+        let settings = &self.settings;
+        let destination = self.destinations.get_mut(name).expect("known");
+        if is_too_much {
+            destination.failures += 1;
+            let (first, longest) = (settings.suspension, settings.curve.retry_interval);
+            let rest = rest(first, longest, destination.failures, settings.seed);
+            destination.rests = (now + rest, tick);
+        } else {
+            (destination.rests, destination.failures) = ((0, 0), 0);
         }
     }
 
