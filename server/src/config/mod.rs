@@ -115,7 +115,9 @@ pub struct Queue {
     pub max_retry_interval: Option<Duration>,
     /// After this long a message is returned to its sender.
     pub max_age: Duration,
-    /// Ready messages a lane; more wait among the scheduled ones.
+    /// Ready messages of a lane or domain that is not known to take mail: so many share a failure to connect
+    /// or to resolve, and may have their content in memory. More wait behind them as scheduled ones do: on
+    /// the disk, and without an attempt of theirs.
     pub max_ready: u32,
 }
 
@@ -211,7 +213,9 @@ pub struct Spool {
     pub segment_size: u64,
     /// With less room than this on the disk, mail is refused with `452 4.3.1`.
     pub min_free_space: u64,
-    /// Content kept in memory for delivery, over all shards; beyond it, it is read back when due.
+    /// Content in memory for delivery, over all shards: half of it for what has just come, which is read back
+    /// when due beyond that, half for what is read back. In all four times as much, and beyond that mail is
+    /// refused with `452 4.3.1`.
     pub memory_budget: u64,
 }
 
