@@ -29,7 +29,7 @@ impl Machine {
     }
 
     /// Cuts the power, now: nothing that the process or the file system had in memory gets out any more.
-    /// Then brings the file system back, and starts the server.
+    /// Then brings the file system back. The server is off.
     #[track_caller]
     pub fn cut(&mut self, tally: &mut Tally, sink: &Sink) {
         // First it says nothing more: what the senders have read by now is what it has promised.
@@ -39,6 +39,5 @@ impl Machine {
         tally.crash(clock::micros(), sink.connection_count());
         self.disk.unmount();
         self.disk.mount();
-        self.server.start();
     }
 }

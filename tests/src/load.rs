@@ -14,7 +14,7 @@ use mailrail_runtime::clock;
 
 use crate::message::{self, Chance};
 use crate::tally::{Promise, Tally};
-use crate::wait::{Deadline, PATIENCE};
+use crate::wait::Deadline;
 use crate::{Answer, Client, Received, Reply, Script, Sink};
 
 /// The recipient that a moody sink defers until its gate is opened.
@@ -47,7 +47,8 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let senders = (0..sender_count).map(|number| {
             let (tell, stop) = (tell.clone(), Arc::clone(&stop));
-            let chance = Chance::new(seed + number + 1);
+            // Ids of another load have other numbers.
+            let (number, chance) = (seed * 1000 + number, Chance::new(seed + number + 1));
             std::thread::Builder::new()
                 .name(format!("sender {number}"))
                 .spawn(move || send_until(&stop, number, chance, server, &tell))
@@ -69,16 +70,42 @@ impl Load {
     pub fn acknowledge(&mut self, count: u64, tally: &mut Tally, sink: &Sink) {
         let mut left = count;
         while left > 0 {
-            match self.words.recv_timeout(PATIENCE) {
-                Ok(Word::Taken(promise)) => {
-                    tally.promise(&promise);
-                    left -= 1;
-                }
-                Ok(Word::Refused(reply)) => self.refusals.push(reply),
-                Err(_) => panic!("no mail was accepted; refusals: {:?}", self.refusals.last()),
+            match self.next(Deadline::patient(), tally, sink) {
+                Some(Word::Taken(_)) => left -= 1,
+                Some(Word::Refused(_)) => {}
+                None => panic!("no mail was accepted; refusals: {:?}", self.refusals.last()),
             }
-            drain(tally, sink);
         }
+    }
+
+    /// Waits until `count` messages more are refused, and counts meanwhile what has come to the sink. Gives
+    /// what was acknowledged.
+    ///
+    /// # Panics
+    /// When none is, or something came changed.
+    #[track_caller]
+    pub fn be_refused(&mut self, count: u64, tally: &mut Tally, sink: &Sink) -> Vec<Promise> {
+        let mut left = count;
+        let mut taken = Vec::new();
+        let deadline = Deadline::patient();
+        while left > 0 {
+            match self.next(deadline, tally, sink) {
+                Some(Word::Taken(promise)) => taken.push(promise),
+                Some(Word::Refused(_)) => left -= 1,
+                None => panic!("nothing was refused, {} were taken", taken.len()),
+            }
+        }
+        taken
+    }
+
+    fn next(&mut self, deadline: Deadline, tally: &mut Tally, sink: &Sink) -> Option<Word> {
+        let word = self.words.recv_timeout(deadline.left()).ok()?;
+        match &word {
+            Word::Taken(promise) => tally.promise(promise),
+            Word::Refused(reply) => self.refusals.push(reply.clone()),
+        }
+        drain(tally, sink);
+        Some(word)
     }
 
     /// Refusals that senders have read since the last call.

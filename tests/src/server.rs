@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use mailrail_runtime::clock;
+use mailrail_runtime::sim::Sabotage;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -30,7 +31,7 @@ pub struct Setup {
     routes: Vec<String>,
     sections: Vec<(&'static str, Vec<String>)>,
     data_dir: Option<PathBuf>,
-    program: Option<PathBuf>,
+    sabotage: Vec<Sabotage>,
 }
 
 impl Setup {
@@ -45,7 +46,7 @@ impl Setup {
             routes: Vec::new(),
             sections: Vec::new(),
             data_dir: None,
-            program: None,
+            sabotage: Vec::new(),
         };
         setup
             // Nobody answers there: no test asks the net by mistake.
@@ -125,10 +126,10 @@ impl Setup {
         self
     }
 
-    /// Another program than the server itself, called in the same way.
+    /// Leaves a duty out: for a control that has to notice it. Another build of the same server.
     #[must_use]
-    pub fn program(mut self, path: &Path) -> Self {
-        self.program = Some(path.into());
+    pub fn sabotage(mut self, duty: Sabotage) -> Self {
+        self.sabotage.push(duty);
         self
     }
 
@@ -248,15 +249,36 @@ impl Server {
     /// When there is no greeting.
     #[track_caller]
     pub fn start(&mut self) {
+        if let Err(status) = self.try_start() {
+            panic!("the server ended with {status} instead of greeting");
+        }
+    }
+
+    /// Starts the process (again) and waits for its greeting, or for its end.
+    ///
+    /// # Errors
+    /// What it ended with, when it did not greet.
+    ///
+    /// # Panics
+    /// When it does neither.
+    #[track_caller]
+    pub fn try_start(&mut self) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "the server runs already");
         fs::write(self.config_path(), self.setup.text(&self.data_dir())).expect("a file");
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log_path());
-        let program = self.setup.program.as_deref().unwrap_or_else(|| binary());
+        let mut command = if self.setup.sabotage.is_empty() {
+            Command::new(binary())
+        } else {
+            let names = self.setup.sabotage.iter().map(|duty| format!("{duty:?}"));
+            let mut command = Command::new(profile_directory().join("mailrail-sabotaged"));
+            command.env("MAILRAIL_SABOTAGE", names.collect::<Vec<_>>().join(","));
+            command
+        };
         let begun = clock::micros();
-        let child = Command::new(program)
+        let child = command
             .args(["serve", "--config"])
             .arg(self.config_path())
             .stdin(Stdio::null())
@@ -266,15 +288,21 @@ impl Server {
             .expect("the binary starts");
         self.child = Some(child);
         for (address, _) in &self.setup.listeners.clone() {
-            wait::until("the server greets", || {
+            let greeted = wait::until("the server greets", || {
                 if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok()?) {
-                    panic!("the server ended with {status} instead of greeting");
+                    return Some(Err(status));
                 }
                 let mut client = Client::open(*address).ok()?;
-                client.try_reply().ok().filter(|reply| reply.code == 220)
+                let reply = client.try_reply().ok();
+                reply.filter(|reply| reply.code == 220).map(|_| Ok(()))
             });
+            if greeted.is_err() {
+                self.child = None;
+                return greeted;
+            }
         }
         self.greeted_after = Duration::from_micros(clock::micros() - begun);
+        Ok(())
     }
 
     /// From the last start of the process until every listener had greeted.
