@@ -23,6 +23,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use self::cache::Cache;
 pub use self::cache::Forgotten;
 use crate::message::Chance;
+use crate::wait;
 
 /// What is left of a write that no flush covered when the power went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +136,10 @@ impl LossyDisk {
     }
 
     fn detach(&self, serving: Serving) -> Cache {
-        unmount(self.path(), UnmountFlags::empty()).expect("nobody has the disk open");
+        // A loop device lets go of it a moment after its file system is unmounted.
+        wait::until("nobody has the disk open", || {
+            unmount(self.path(), UnmountFlags::empty()).ok()
+        });
         serving.thread.join().expect("the disk's thread")
     }
 }
