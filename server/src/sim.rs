@@ -62,6 +62,7 @@ impl Server {
                 config: config.clone(),
                 journal,
                 logs,
+                open_files: u64::MAX,
                 ready: ready.clone(),
                 last: mpsc::channel().0,
             };

@@ -32,6 +32,7 @@ pub struct Setup {
     sections: Vec<(&'static str, Vec<String>)>,
     data_dir: Option<PathBuf>,
     sabotage: Vec<Sabotage>,
+    open_files: Option<u64>,
 }
 
 impl Setup {
@@ -47,6 +48,7 @@ impl Setup {
             sections: Vec::new(),
             data_dir: None,
             sabotage: Vec::new(),
+            open_files: None,
         };
         setup
             // Nobody answers there: no test asks the net by mistake.
@@ -131,6 +133,36 @@ impl Setup {
     pub fn sabotage(mut self, duty: Sabotage) -> Self {
         self.sabotage.push(duty);
         self
+    }
+
+    /// So many files may the process have open, and not one more.
+    #[must_use]
+    pub fn open_files(mut self, most: u64) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
+    /// What starts the program, under the limits that were asked for.
+    fn command(&self) -> Command {
+        let program = if self.sabotage.is_empty() {
+            binary().to_owned()
+        } else {
+            profile_directory().join("mailrail-sabotaged")
+        };
+        let mut command = match self.open_files {
+            None => Command::new(program),
+            Some(most) => {
+                let script = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+                let mut command = Command::new("sh");
+                command.args(["-c", &script]).arg(program);
+                command
+            }
+        };
+        if !self.sabotage.is_empty() {
+            let names = self.sabotage.iter().map(|duty| format!("{duty:?}"));
+            command.env("MAILRAIL_SABOTAGE", names.collect::<Vec<_>>().join(","));
+        }
+        command
     }
 
     /// Writes the configuration, starts the process and waits for its greeting.
@@ -269,14 +301,7 @@ impl Server {
             .create(true)
             .append(true)
             .open(self.log_path());
-        let mut command = if self.setup.sabotage.is_empty() {
-            Command::new(binary())
-        } else {
-            let names = self.setup.sabotage.iter().map(|duty| format!("{duty:?}"));
-            let mut command = Command::new(profile_directory().join("mailrail-sabotaged"));
-            command.env("MAILRAIL_SABOTAGE", names.collect::<Vec<_>>().join(","));
-            command
-        };
+        let mut command = self.setup.command();
         let begun = clock::micros();
         let child = command
             .args(["serve", "--config"])

@@ -293,10 +293,18 @@ impl World {
         let Some(pass) = self.work.enter() else {
             return;
         };
+        let Some(held) = self.descriptors.delivery() else {
+            if count == 0 {
+                let full = "no further connection may be open here";
+                self.send_all_back(led, || Return::Unreachable(full.to_owned()));
+            }
+            return;
+        };
         led.connection_count.set(led.connection_count.get() + 1);
         let (world, led) = (self.rc(), Rc::clone(led));
         shard::spawn(Lane::Deliver, async move {
             world.run_led(&led).await;
+            drop(held);
             led.connection_count.set(led.connection_count.get() - 1);
             if led.waiting.borrow().is_empty() {
                 let mut homes = world.homes.borrow_mut();
@@ -320,6 +328,7 @@ impl World {
                 let source = LedParcels {
                     world: Rc::clone(self),
                     led: Rc::clone(led),
+                    is_leaving: Cell::new(false),
                 };
                 deliver::run(connected, &source, &settings).await;
                 if self.gate.is_closed() {
@@ -405,6 +414,8 @@ impl Homes {
 struct LedParcels {
     world: Rc<World>,
     led: Rc<Led>,
+    /// Its descriptor is wanted for another lane.
+    is_leaving: Cell<bool>,
 }
 
 impl Source for LedParcels {
@@ -438,11 +449,11 @@ impl Source for LedParcels {
 
     async fn work(&self) {
         let _rest = Rest::new(&self.led.idle_count);
-        self.led.notify.notified().await;
+        self.is_leaving.set(self.world.rest(&self.led.notify).await);
     }
 
     fn is_stopping(&self) -> bool {
-        self.world.gate.is_closed()
+        self.is_leaving.get() || self.world.gate.is_closed()
     }
 }
 

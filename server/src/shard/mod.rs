@@ -1,6 +1,7 @@
 //! The wiring of a whole server: shards are started, told to reload and to stop, and asked questions.
 //! The only room that knows accept, queue and deliver at once; it carries what one says to the other.
 
+mod descriptors;
 mod doubt;
 mod homes;
 mod intake;

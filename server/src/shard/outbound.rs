@@ -210,11 +210,14 @@ impl World {
             let Some(pass) = self.work.enter() else {
                 return;
             };
+            let Some(held) = self.descriptors.delivery_of(lane) else {
+                return;
+            };
             self.queue.borrow_mut().opening(lane);
             let (world, work) = (self.rc(), Rc::clone(&work));
             shard::spawn(shard::Lane::Deliver, async move {
                 world.connect(lane, work).await;
-                drop(pass);
+                drop((held, pass));
             })
             .detach();
         }
@@ -253,6 +256,7 @@ impl World {
                     world: Rc::clone(&self),
                     lane,
                     work,
+                    is_leaving: Cell::new(false),
                 };
                 deliver::run(connected, &source, &settings).await;
                 self.queue.borrow_mut().closed(now(), lane);
@@ -336,6 +340,8 @@ struct Parcels {
     world: Rc<World>,
     lane: LaneId,
     work: Rc<LaneWork>,
+    /// Its descriptor is wanted for another lane.
+    is_leaving: Cell<bool>,
 }
 
 impl Source for Parcels {
@@ -376,11 +382,12 @@ impl Source for Parcels {
 
     async fn work(&self) {
         let _rest = Rest::new(&self.work.idle);
-        self.work.notify.notified().await;
+        self.is_leaving
+            .set(self.world.rest(&self.work.notify).await);
     }
 
     fn is_stopping(&self) -> bool {
-        self.world.gate.is_closed()
+        self.is_leaving.get() || self.world.gate.is_closed()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The server as its main thread sees it: started, reloaded, asked, stopped.
 
+use super::descriptors::Share;
 use super::homes::RING_LEN;
 use super::letters::{Letter, Page};
 use super::start::{self, Seed, Started};
@@ -20,8 +21,6 @@ use std::time::Duration;
 
 /// How long a shard may take to answer a question.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
-/// Descriptors that stay free for the spool, for delivery and for the server itself.
-const DESCRIPTOR_RESERVE: u64 = 512;
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +71,7 @@ impl Server {
                 config: config.clone(),
                 journal,
                 logs,
+                open_files,
                 ready: ready.clone(),
                 last: last_word.clone(),
             };
@@ -361,9 +361,8 @@ pub(crate) fn share_logs(found: &[u16], shard_count: usize) -> Result<Vec<Vec<u1
 
 /// No more connections than there are descriptors, with some kept back.
 fn limit_connections(config: &mut Config, open_files: u64) {
-    let count = config.listeners.len().max(1) as u64;
-    let most = open_files.saturating_sub(DESCRIPTOR_RESERVE).max(count) / count;
-    let most = u32::try_from(most).unwrap_or(u32::MAX).max(1);
+    let share = Share::of(open_files, config.shards).sessions();
+    let most = share.saturating_mul(u32::try_from(config.shards).unwrap_or(u32::MAX));
     for listener in &mut config.listeners {
         if listener.max_connections > most {
             tracing::info!(

@@ -1,6 +1,7 @@
 //! A shard's life: its logs are opened, what lives in them is queued again, its listeners are opened,
 //! and at the end everything is closed in the same order.
 
+use super::descriptors::{Descriptors, Share};
 use super::intake::now;
 use super::letters::Letter;
 use super::memory::Memory;
@@ -42,6 +43,8 @@ pub(crate) struct Seed {
     pub(crate) journal: Journal,
     /// Numbers of the logs it owns; the first takes new mail.
     pub(crate) logs: Vec<u16>,
+    /// Files that the whole process may have open.
+    pub(crate) open_files: u64,
     pub(crate) ready: mpsc::Sender<Result<Started, String>>,
     /// Where it says at its end what it has done.
     pub(crate) last: mpsc::Sender<Counts>,
@@ -71,6 +74,7 @@ pub(crate) async fn run(place: Place<Letter>, seed: Seed) {
         shard::spawn(Lane::Background, Rc::clone(&world).hand_over_events()),
         shard::spawn(Lane::Background, Rc::clone(&world).keep_house()),
         shard::spawn(Lane::Deliver, Rc::clone(&world).share_memory()),
+        shard::spawn(Lane::Deliver, Rc::clone(&world).share_descriptors()),
     ];
     for (index, listener) in listeners.into_iter().enumerate() {
         tasks.push(shard::spawn(
@@ -83,7 +87,7 @@ pub(crate) async fn run(place: Place<Letter>, seed: Seed) {
     let _ = ready.send(Ok(started));
     world.stop_wanted.notified().await;
     // Listeners first: nobody new comes in while the others are seen off.
-    for task in tasks.drain(4..) {
+    for task in tasks.drain(5..) {
         task.cancel().await;
     }
     world.stop().await;
@@ -104,6 +108,7 @@ async fn prepare(
         config,
         journal,
         logs,
+        open_files,
         ..
     } = seed;
     let options: Vec<Options> = logs.iter().map(|log| log_options(&config, *log)).collect();
@@ -170,6 +175,7 @@ async fn prepare(
         wake: Notify::new(),
         tick_at: Cell::new(now()),
         stop_wanted: Notify::new(),
+        descriptors: Descriptors::new(Share::of(open_files, place.count)),
         mesh: place.mesh.clone(),
         homes: RefCell::default(),
         config: RefCell::new(Rc::new(config)),
@@ -265,14 +271,21 @@ async fn listen(world: Rc<World>, socket: Listener, index: usize) {
     let mut config = Rc::clone(&world.config.borrow());
     let mut shared = Rc::new(listener(&world, index));
     let open = Rc::new(Cell::new(0u32));
+    let mut is_starved = false;
     loop {
         let stream = match socket.accept().await {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, address = %socket.local(), "a connection could not be accepted");
+                // Once, not ten times a second.
+                if !std::mem::replace(&mut is_starved, true) {
+                    tracing::warn!(%error, address = %socket.local(), "connections cannot be accepted");
+                }
                 continue;
             }
         };
+        if std::mem::take(&mut is_starved) {
+            tracing::info!(address = %socket.local(), "connections are accepted again");
+        }
         if !Rc::ptr_eq(&config, &world.config.borrow()) {
             config = Rc::clone(&world.config.borrow());
             shared = Rc::new(listener(&world, index));
@@ -283,10 +296,11 @@ async fn listen(world: Rc<World>, socket: Listener, index: usize) {
         let Some(pass) = world.gate.enter() else {
             return;
         };
-        if open.get() >= most {
+        let held = (open.get() < most).then(|| world.descriptors.session());
+        let Some(held) = held.flatten() else {
             shard::spawn(Lane::Accept, turn_away(stream)).detach();
             continue;
-        }
+        };
         open.set(open.get() + 1);
         let (world, shared, open) = (Rc::clone(&world), Rc::clone(&shared), Rc::clone(&open));
         shard::spawn(Lane::Accept, async move {
@@ -295,7 +309,7 @@ async fn listen(world: Rc<World>, socket: Listener, index: usize) {
                 tracing::debug!(%peer, %error, "a connection was lost");
             }
             open.set(open.get() - 1);
-            drop(pass);
+            drop((held, pass));
         })
         .detach();
     }

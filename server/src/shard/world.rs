@@ -4,6 +4,7 @@
 //! its abilities: `intake` for accept, `outbound` for deliver, `settle` for what comes of it,
 //! `letters` for what arrives from outside.
 
+use super::descriptors::Descriptors;
 use super::homes::Homes;
 use super::intake::now;
 use super::letters::Letter;
@@ -23,8 +24,11 @@ use mailrail_runtime::signal::Notify;
 use mailrail_runtime::{clock, shard, timer};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// The longest the queue's clock is left alone: a jump of the wall clock is noticed within it.
@@ -166,6 +170,8 @@ pub(super) struct World {
     /// which is this.
     pub(super) tick_at: Cell<Timestamp>,
     pub(super) stop_wanted: Notify,
+    /// Connections that may be open.
+    pub(super) descriptors: Descriptors,
     pub(super) mesh: Mesh<Letter>,
     pub(super) homes: RefCell<Homes>,
     pub(super) me: std::rc::Weak<Self>,
@@ -228,6 +234,26 @@ impl World {
         loop {
             self.memory.freed.notified().await;
             self.serve_first_in_line();
+        }
+    }
+
+    /// Waits for work, or until another lane needs the connection more; says whether that is so.
+    pub(super) async fn rest(&self, work: &Notify) -> bool {
+        let mut work = pin!(work.notified());
+        let mut wanted = pin!(self.descriptors.wanted());
+        // Work first: a connection that has some does not rest.
+        poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending => wanted.as_mut().poll(context).map(|()| true),
+        })
+        .await
+    }
+
+    /// Connections have ended: lanes that could not open one are served, longest first.
+    pub(super) async fn share_descriptors(self: Rc<Self>) {
+        loop {
+            let lane = self.descriptors.next_in_line().await;
+            self.serve_lane(lane);
         }
     }
 
