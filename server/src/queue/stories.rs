@@ -134,6 +134,10 @@ fn new_mail_is_asked_for_taken_and_done() {
     let done = story.settle(&parcel, 0b11, 0, 0).expect("the only group");
     assert_eq!((done.id, done.place), (id, parcel.place));
     assert_eq!(story.queue.counts().messages, 0);
+    let left = story.queue.used_bytes();
+    story.insert(&[(0, 1, "a.example"), (1, 1, "a.example")]);
+    let used = story.queue.used_bytes() - left;
+    assert_eq!(used, 192, "one message with two entries, in bytes");
 }
 
 #[test]
