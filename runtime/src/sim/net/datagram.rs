@@ -20,7 +20,7 @@ pub(super) struct Slot {
     host: IpAddr,
     /// Only whose datagrams it takes.
     peer: Option<SocketAddr>,
-    /// By the moment at which they arrive, and a number.
+    /// By the moment at which they arrive, then in the order in which they were sent.
     letters: RefCell<BTreeMap<(u64, u64), Letter>>,
     waker: RefCell<Option<Waker>>,
     /// When it learns that nobody listens where it sent to.
@@ -108,26 +108,20 @@ impl Letterbox {
             return Ok(());
         }
         let bytes: Rc<[u8]> = bytes.into();
-        let times = 1 + u32::from(state.in_a_million(|weather| weather.datagram_doubled));
-        for _ in 0..times {
+        let number = state.counts.get().datagrams;
+        let times = 1 + u64::from(state.in_a_million(|weather| weather.datagram_doubled));
+        for copy in 0..times {
             let at = self.world.micros() + state.latency();
             let mut letters = slot.letters.borrow_mut();
             if letters.len() >= WAITING_COUNT_MAX {
                 state.count(|counts| counts.lost_datagrams += 1);
                 continue;
             }
-            let number = state.counts.get().datagrams * 2 + letters.len() as u64 % 2;
-            let mut key = (at, number);
-            while letters.contains_key(&key) {
-                key.1 += 1;
-            }
-            letters.insert(
-                key,
-                Letter {
-                    from: self.key,
-                    bytes: Rc::clone(&bytes),
-                },
-            );
+            let letter = Letter {
+                from: self.key,
+                bytes: Rc::clone(&bytes),
+            };
+            letters.insert((at, number * 2 + copy), letter);
             drop(letters);
             slot.call_at(&self.world, at);
         }

@@ -160,8 +160,10 @@ impl Both {
         self.sides[side].reset_at <= now && self.parted_since.is_none()
     }
 
+    /// The end has come, and no reset before it.
     fn is_ended(&self, side: usize, now: u64) -> bool {
-        self.sides[side].end_at <= now && self.parted_since.is_none()
+        let side = &self.sides[side];
+        side.end_at <= now.min(side.reset_at) && self.parted_since.is_none()
     }
 
     /// A reset leaves for an end, so that it arrives `at`.
@@ -230,15 +232,16 @@ impl Both {
             }
             return Some(Ok(count));
         }
-        if self.is_reset(own, now) {
-            let side = &mut self.sides[own];
-            side.reader = None;
-            return Some(match side.is_reset_told {
-                true => Ok(0),
-                false => Err(side.reset()),
-            });
+        let is_ended = self.is_ended(own, now);
+        if !is_ended && !self.is_reset(own, now) {
+            return None;
         }
-        self.is_ended(own, now).then_some(Ok(0))
+        let side = &mut self.sides[own];
+        side.reader = None;
+        Some(match is_ended || side.is_reset_told {
+            true => Ok(0),
+            false => Err(side.reset()),
+        })
     }
 
     fn write(
@@ -250,7 +253,10 @@ impl Both {
         let now = world.micros();
         self.arrive(own, now);
         if self.is_reset(own, now) {
-            return Some(Err(self.sides[own].reset()));
+            return Some(Err(match self.is_ended(own, now) {
+                true => Errno::PIPE.into(),
+                false => self.sides[own].reset(),
+            }));
         }
         if self.sides[own].has_shut {
             return Some(Err(Errno::PIPE.into()));
