@@ -181,7 +181,7 @@ async fn prepare(
         config: RefCell::new(Rc::new(config)),
         me: me.clone(),
     });
-    started.waiting = requeue(&world, recovered);
+    started.waiting = requeue(&world, recovered).await;
     Ok((world, listeners, started))
 }
 
@@ -208,7 +208,7 @@ pub(crate) fn log_options(config: &Config, log: u16) -> Options {
 }
 
 /// What the logs hold alive waits again, as it waited before.
-fn requeue(world: &World, mut recovered: Recovered) -> u64 {
+async fn requeue(world: &World, mut recovered: Recovered) -> u64 {
     let now = now();
     let count = recovered.messages.len() as u64;
     for live in recovered.take_messages() {
@@ -235,6 +235,7 @@ fn requeue(world: &World, mut recovered: Recovered) -> u64 {
         if world.queue.borrow_mut().insert(now, &arrival, groups) {
             world.spool.hold(live.id, place);
         }
+        shard::yield_if_needed().await;
     }
     count
 }
