@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p mailrail-runtime --example log_append -- [--tasks N] [--records N] [--len N]
 //! [--chunks] [--durability fsync|write|memory] [--directory DIR] [--segment-mib N] [--think-us N]
-//! [--in-flight N]`
+//! [--in-flight N] [--head N] [--index-kib N]`
 //!
 //! The directory should lie on the disk that is to be measured; it is made anew and removed.
 
@@ -30,6 +30,8 @@ struct Arguments {
     segment_mib: u32,
     think_us: u64,
     in_flight: usize,
+    head: u32,
+    index_kib: u32,
 }
 
 fn arguments() -> Arguments {
@@ -43,6 +45,8 @@ fn arguments() -> Arguments {
         segment_mib: 64,
         think_us: 0,
         in_flight: 2,
+        head: 200,
+        index_kib: 8192,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -65,6 +69,8 @@ fn arguments() -> Arguments {
             "--segment-mib" => arguments.segment_mib = number() as u32,
             "--think-us" => arguments.think_us = number(),
             "--in-flight" => arguments.in_flight = number() as usize,
+            "--head" => arguments.head = number() as u32,
+            "--index-kib" => arguments.index_kib = number() as u32,
             "--directory" => arguments.directory = PathBuf::from(&value),
             "--durability" => {
                 arguments.durability = match value.as_str() {
@@ -94,7 +100,7 @@ fn message(len: usize) -> Message {
 async fn append(log: &Log, arguments: &Arguments, id: u64, payload: &[u8]) {
     let label = Label {
         durability: arguments.durability,
-        ..Label::now(1, id)
+        ..Label::now(1, id).with_head_len(arguments.head)
     };
     log.room(arguments.len).await.expect("room");
     let ticket = if arguments.chunks {
@@ -113,6 +119,7 @@ async fn measure(arguments: Rc<Arguments>) {
     let options = Options {
         segment_len: arguments.segment_mib << 20,
         in_flight_max: arguments.in_flight,
+        index_len_max: arguments.index_kib << 10,
         ..Options::new(&arguments.directory, 1)
     };
     let (log, _) = Log::open(options, &mut |_| {})
