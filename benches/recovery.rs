@@ -246,6 +246,7 @@ fn main() {
         }
     }
     let _ = std::fs::remove_dir_all(&arguments.directory);
+    std::fs::create_dir_all(arguments.directory.join("spool")).expect("a directory");
     println!(
         "{} messages of {} bytes in {} logs in {}, load {}",
         arguments.messages,
