@@ -169,7 +169,7 @@ fn large_messages(setup: Setup, before_start: impl FnOnce()) -> Server {
     server
 }
 
-/// Two shards, each with a message or two.
+/// Two shards, each with a message or two, beside what a start needs and the allocator keeps.
 #[track_caller]
 fn assert_peak(server: &Server) {
     let path = format!("/proc/{}/status", server.pid());
@@ -179,7 +179,7 @@ fn assert_peak(server: &Server) {
     let peak = kib.expect("VmHWM in /proc") * 1024;
     eprintln!("backlog: the server that had 256 MiB in large messages took at most {peak} bytes");
     assert!(
-        peak < 64 << 20,
+        peak < 96 << 20,
         "32 messages of 8 MiB took {peak} bytes of memory at once"
     );
 }
