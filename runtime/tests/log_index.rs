@@ -284,6 +284,11 @@ fn a_whole_record_behind_a_tear_stays_found() {
         assert_eq!((report.torn, report.quarantined), (vec![], vec![]));
         assert_eq!(report.indexed_count, 1);
     }
+    // Read in full the tear is seen again, and again it is no damage in what was promised.
+    let (in_full, report) = surveyed(options(path));
+    assert_eq!(in_full, first);
+    assert_eq!((report.quarantined, report.index_damaged), (vec![], vec![]));
+    assert!(!report.torn.is_empty());
 }
 
 /// While no next segment can be had the index gives way to records.

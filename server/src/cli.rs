@@ -62,8 +62,36 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
     },
+    /// Read the spool of a stopped server without changing it
+    Spool {
+        #[command(subcommand)]
+        question: SpoolQuestion,
+    },
     /// List the messages that wait, of a running server or of a stopped one
     Queue {
+        /// Configuration in TOML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+/// What is asked about a spool. Code 1 also says that damage was found.
+#[derive(Debug, Subcommand)]
+enum SpoolQuestion {
+    /// Read all of it, content too, and say whether it is whole: a line for each file and each damage
+    Check {
+        /// Configuration in TOML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print a line for each record, in the order they were written
+    Dump {
+        /// Configuration in TOML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print what is in it, in figures
+    Stats {
         /// Configuration in TOML
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
@@ -91,6 +119,17 @@ impl Command {
             Self::Serve { config } => with_config(config.as_deref(), serve),
             Self::Check { config } => with_config(Some(&config), check),
             Self::Queue { config } => with_config(Some(&config), queue),
+            Self::Spool { question } => match question {
+                SpoolQuestion::Check { config } => with_config(Some(&config), |config| {
+                    spool(&config, admin::Question::Check)
+                }),
+                SpoolQuestion::Dump { config } => with_config(Some(&config), |config| {
+                    spool(&config, admin::Question::Dump)
+                }),
+                SpoolQuestion::Stats { config } => with_config(Some(&config), |config| {
+                    spool(&config, admin::Question::Stats)
+                }),
+            },
             Self::Demo {
                 messages,
                 shards,
@@ -131,6 +170,20 @@ fn queue(config: Config) -> ExitCode {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match admin::queue(&config, &mut out) {
         Ok(()) => written(out.flush()),
+        Err(error) => complain(error, ExitCode::FAILURE),
+    }
+}
+
+fn spool(config: &Config, question: admin::Question) -> ExitCode {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match admin::spool(config, question, &mut out) {
+        Ok(damage) => {
+            let code = written(out.flush());
+            match damage {
+                Some(damage) => complain(damage, ExitCode::FAILURE),
+                None => code,
+            }
+        }
         Err(error) => complain(error, ExitCode::FAILURE),
     }
 }

@@ -37,7 +37,7 @@ fn version_and_help_are_answers() {
     assert_eq!(version.status.code(), Some(0));
     let help = mailrail(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for word in ["serve", "check", "demo", "queue", "Exit codes"] {
+    for word in ["serve", "check", "demo", "queue", "spool", "Exit codes"] {
         assert!(stdout(&help).contains(word), "{word} in {}", stdout(&help));
     }
 }

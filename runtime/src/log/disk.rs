@@ -314,6 +314,16 @@ pub(super) async fn exists(path: &Path) -> io::Result<bool> {
     blocking(move || path.try_exists()).await
 }
 
+/// Bytes of a file, without opening it.
+pub(super) async fn len_of(path: &Path) -> io::Result<u64> {
+    #[cfg(feature = "sim")]
+    if let Some(disk) = sim::disk::here() {
+        return Ok(disk.open(path).await?.len());
+    }
+    let path = path.to_path_buf();
+    blocking(move || Ok(std::fs::metadata(path)?.len())).await
+}
+
 /// Bytes of the file system that an ordinary user may still fill.
 pub(super) fn free_space(path: &Path) -> io::Result<u64> {
     #[cfg(feature = "sim")]

@@ -29,6 +29,7 @@ mod commit;
 mod disk;
 mod examine;
 mod index;
+mod inspect;
 mod keeper;
 mod open;
 mod read;
@@ -46,6 +47,7 @@ use std::rc::Rc;
 
 use self::commit::Inner;
 pub use self::examine::{Examined, examine};
+pub use self::inspect::{IndexState, Item, SegmentState, inspect};
 pub use self::record::VERSION;
 use self::replay::How;
 use self::state::Fate;

@@ -40,6 +40,8 @@ pub(super) struct Range {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
     pub(super) record_count: u64,
+    /// Batches whose header is whole; 0 when it was not read in full.
+    pub(super) batch_count: u64,
     /// The number of the last batch whose header is whole.
     pub(super) last_batch: Option<u64>,
     /// Where the last batch ends.
@@ -140,6 +142,7 @@ impl Scanner {
             damage: Vec::new(),
             summary: Summary {
                 record_count: 0,
+                batch_count: 0,
                 last_batch: None,
                 end: BLOCK_LEN,
                 reach: BLOCK_LEN,
@@ -213,6 +216,7 @@ impl Scanner {
         // it: so damage in front of it is in the middle.
         self.summary.holes.append(&mut self.damage);
         self.summary.last_batch = Some(header.number);
+        self.summary.batch_count += 1;
         let end = self.offset + header.len;
         self.summary.end = end.next_multiple_of(BLOCK_LEN);
         self.state = State::Batch { end };

@@ -64,6 +64,26 @@ pub(super) struct Replayed {
     pub(super) index: Option<Index>,
 }
 
+/// Of damage in a segment that a start has ended behind a torn end: where the index knows of no record, none
+/// was promised.
+fn tell_torn(entries: Entries<'_>, summary: &mut Summary) {
+    let holes = std::mem::take(&mut summary.holes);
+    let mut promised = vec![false; holes.len()];
+    entries.each(&mut |found| {
+        let end = found.offset + RecordHeader::span(found.len as usize) as u32;
+        let from = holes.partition_point(|hole| hole.to <= found.offset);
+        let here = holes[from..].iter().take_while(|hole| hole.from < end);
+        promised[from..from + here.count()].fill(true);
+    });
+    for (hole, promised) in holes.into_iter().zip(promised) {
+        if promised {
+            summary.holes.push(hole);
+        } else {
+            summary.torn.push(hole);
+        }
+    }
+}
+
 /// Reads a segment's header, its trailer and its index. `Err` within: the length of a file without a
 /// header.
 pub(super) async fn front(
@@ -184,19 +204,24 @@ impl Front {
                 index: None,
             });
         }
-        self.index = None;
+        if how == How::ByIndex {
+            self.index = None;
+        }
         let len_max = match how {
             How::ByIndex => options.index_len_max,
             How::InFull => INDEX_LEN_MAX,
         };
         let mut index = Some(Index::of_segment(&stamp, self.header.len, len_max));
-        let summary = self
+        let mut summary = self
             .scan(&mut |found| {
                 note(&mut index, &found);
                 view(found);
             })
             .await
             .map_err(at("reading", &self.path))?;
+        if let Some(entries) = self.entries() {
+            tell_torn(entries, &mut summary);
+        }
         if let Some(place) = self.trailer.and_then(|trailer| trailer.index) {
             // Where the segment is whole its index has to be what was found, and nothing else.
             let right = whole

@@ -7,7 +7,9 @@ mod client;
 mod offline;
 mod row;
 mod socket;
+mod spool;
 
 pub use client::{QueueError, queue};
 pub(crate) use offline::each_recipient;
 pub use socket::Listener;
+pub use spool::{Question, SpoolError, spool};
