@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use mailrail::message::Id;
 use mailrail_runtime::clock;
 
 use crate::message::{self, Chance};
@@ -228,7 +229,7 @@ fn send_until(
                     let number = line.rsplit(' ').next().and_then(|text| text.parse().ok());
                     Word::Taken(Promise {
                         id,
-                        number: number.unwrap_or_else(|| panic!("no id in {reply:?}")),
+                        log: number.map(Id::log),
                         recipients: recipients.to_vec(),
                         begun,
                     })

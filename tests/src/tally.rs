@@ -19,8 +19,8 @@ use crate::message;
 pub struct Promise {
     /// The test's id for it.
     pub id: String,
-    /// The number that the server gave to it.
-    pub number: Id,
+    /// The log that owns it, when it is one of our servers that has taken it.
+    pub log: Option<u16>,
     /// The copies that have to come.
     pub recipients: Vec<&'static str>,
     /// When its transaction began, in microseconds of the clock that stamps what the sink takes.
@@ -39,7 +39,7 @@ struct Crash {
 #[derive(Clone, Copy, Debug)]
 struct Arrival {
     round: usize,
-    log: u16,
+    log: Option<u16>,
     at: u64,
 }
 
@@ -51,7 +51,7 @@ pub struct Tally {
     missing: usize,
     arrived: HashMap<String, Vec<Arrival>>,
     /// By round and log, when the last acknowledged transaction began.
-    proven: HashMap<(usize, u16), u64>,
+    proven: HashMap<(usize, Option<u16>), u64>,
 }
 
 /// What a tally comes to.
@@ -104,10 +104,7 @@ impl Tally {
         let round = self
             .crashes
             .partition_point(|crash| crash.at <= promise.begun);
-        let proven = self
-            .proven
-            .entry((round, promise.number.log()))
-            .or_default();
+        let proven = self.proven.entry((round, promise.log)).or_default();
         *proven = promise.begun.max(*proven);
         for recipient in &promise.recipients {
             let copy = copy(&promise.id, recipient);
@@ -119,16 +116,15 @@ impl Tally {
     /// The sink took a message.
     ///
     /// # Panics
-    /// If it has no id, or none of the server's.
+    /// If it has no id.
     pub fn arrive(&mut self, received: &Received) {
         let id = received.id.as_deref().expect("an id");
-        let number = number_of(&received.content).expect("an id in the Received field");
         // By its connection: the sink may find out only now what it was sent before the crash.
         let arrival = Arrival {
             round: self
                 .crashes
                 .partition_point(|crash| crash.connections <= received.connection),
-            log: number.log(),
+            log: log_of(&received.content),
             at: received.at,
         };
         for recipient in &received.recipients {
@@ -207,12 +203,13 @@ fn copy(id: &str, recipient: &str) -> String {
     format!("{id} {recipient}")
 }
 
-/// The number that the server wrote into its Received field.
-fn number_of(content: &[u8]) -> Option<Id> {
+/// The log that owns a message, by the id in its Received field.
+fn log_of(content: &[u8]) -> Option<u16> {
     let field = &content[..content.len() - message::without_received(content).len()];
     let field = std::str::from_utf8(field).ok()?;
     let (_, rest) = field.split_once("id ")?;
-    rest.split([' ', ';', '\r']).next()?.parse().ok()
+    let id: Id = rest.split([' ', ';', '\r']).next()?.parse().ok()?;
+    Some(id.log())
 }
 
 #[cfg(test)]
@@ -224,7 +221,7 @@ mod tests {
     fn promise(id: &str, begun: u64) -> Promise {
         Promise {
             id: id.to_owned(),
-            number: Id::from_bits(1),
+            log: Some(0),
             recipients: vec![RECIPIENT],
             begun,
         }

@@ -13,11 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mailrail_runtime::clock;
 use mailrail_runtime::sim::Sabotage;
 use mailrail_tests::cut::Machine;
 use mailrail_tests::load::{self, Load};
-use mailrail_tests::loopback::Kind;
+use mailrail_tests::loopback::{Kind, Loopback};
 use mailrail_tests::message::Chance;
+use mailrail_tests::postfix::Postfix;
 use mailrail_tests::server::Setup;
 use mailrail_tests::tally::{Outcome, Tally};
 use mailrail_tests::{Server, Sink};
@@ -26,6 +28,9 @@ const SENDERS: u64 = 6;
 
 /// Connections to the sink, each with two messages at a time.
 const CONNECTIONS: usize = 16;
+
+/// From the start of the process to its greeting.
+const BANNER_MAX: Duration = Duration::from_millis(500);
 
 fn setting(name: &str, default: u64) -> u64 {
     let given = std::env::var(name).ok();
@@ -41,7 +46,7 @@ struct Scene {
     chance: Chance,
     /// Lets through what is deferred otherwise.
     gate: Arc<AtomicBool>,
-    slowest: Duration,
+    banners: Vec<Duration>,
 }
 
 impl Scene {
@@ -67,7 +72,7 @@ impl Scene {
             tally: Tally::new(),
             chance: Chance::new(seed),
             gate,
-            slowest: Duration::ZERO,
+            banners: Vec::new(),
         })
     }
 
@@ -85,7 +90,7 @@ impl Scene {
         std::thread::sleep(Duration::from_micros(self.chance.below(30_000)));
         self.machine.cut(&mut self.tally, &self.sink);
         let started = self.machine.server.try_start().is_ok();
-        self.slowest = self.slowest.max(self.machine.server.greeted_after());
+        self.banners.push(self.machine.server.greeted_after());
         started
     }
 
@@ -94,8 +99,11 @@ impl Scene {
         self.gate.store(true, Ordering::Relaxed);
         load::collect(&mut self.tally, &self.sink);
         let outcome = self.tally.outcome(2 * CONNECTIONS);
-        let (name, slowest) = (self.machine.disk.kind().name(), self.slowest);
-        eprintln!("{what} on {name}: {outcome}; slowest banner {slowest:?}");
+        let name = self.machine.disk.kind().name();
+        self.banners.sort();
+        let usual = self.banners[self.banners.len() / 2];
+        let slowest = self.banners[self.banners.len() - 1];
+        eprintln!("{what} on {name}: {outcome}; to the banner {usual:.0?}, at most {slowest:.0?}");
         outcome
     }
 }
@@ -109,13 +117,15 @@ fn check(kind: Kind) {
         assert!(scene.round(round), "the server does not start after a cut");
     }
     scene.load.acknowledge(200, &mut scene.tally, &scene.sink);
-    let slowest = scene.slowest;
+    let banners = scene.banners.clone();
     let outcome = scene.end(&format!("{rounds} power cuts"));
     assert!(outcome.lost.is_empty(), "lost: {:?}", outcome.lost);
     assert!(outcome.excesses.is_empty(), "{:?}", outcome.excesses);
+    // One in twenty may meet a machine that is busy with others.
+    let late = banners.iter().filter(|&&banner| banner >= BANNER_MAX);
     assert!(
-        slowest < Duration::from_millis(500),
-        "a restart took {slowest:?} to the banner"
+        late.count() <= banners.len().div_ceil(20),
+        "from the start to the banner: {banners:?}"
     );
 }
 
@@ -145,6 +155,61 @@ fn control(kind: Kind) {
         !outcome.lost.is_empty(),
         "nothing is lost without the syncs"
     );
+}
+
+/// The same with another MTA: what the harness says of it shows what the figures of ours are worth.
+#[test]
+#[ignore = "tries a peer, not this program; by hand, with POWER_ROUNDS=12"]
+fn postfix_loses_nothing_by_power_cuts_on_ext4() {
+    let rounds = setting("POWER_ROUNDS", 10);
+    let seed = setting("POWER_SEED", 20);
+    let gate = Arc::new(AtomicBool::new(false));
+    let sink = Sink::with(load::moody(Arc::clone(&gate)));
+    let Some(mut disk) = Loopback::make(Kind::Ext4, 512 << 20) else {
+        return;
+    };
+    let transport = format!("smtp:[127.0.0.1]:{}", sink.address().port());
+    let transports = ["first.example", "second.example", "stuck.example"];
+    let transports = transports.map(|domain| (domain, transport.as_str()));
+    let lines = "minimal_backoff_time = 1s\nmaximal_backoff_time = 1s\nqueue_run_delay = 1s";
+    let queue = disk.path().join("queue");
+    let Some(postfix) = Postfix::start_with(&transports, Some(&queue), lines) else {
+        return;
+    };
+    let mut load = Load::start(postfix.address(), SENDERS, seed);
+    let mut tally = Tally::new();
+    let mut chance = Chance::new(seed);
+    for round in 0..rounds {
+        let count = if round % 4 == 3 {
+            0
+        } else {
+            20 + chance.below(400)
+        };
+        gate.store(round % 16 == 15, Ordering::Relaxed);
+        load.acknowledge(count, &mut tally, &sink);
+        std::thread::sleep(Duration::from_micros(chance.below(30_000)));
+        let frozen = postfix.freeze();
+        disk.shut_down();
+        postfix.kill(&frozen);
+        tally.crash(clock::micros(), sink.connection_count());
+        disk.unmount();
+        disk.mount();
+        postfix.start_again();
+    }
+    load.acknowledge(200, &mut tally, &sink);
+    load.stop(&mut tally);
+    gate.store(true, Ordering::Relaxed);
+    load::collect(&mut tally, &sink);
+    // How many may come twice is Postfix's own affair.
+    let outcome = tally.outcome(0);
+    eprintln!(
+        "Postfix, {rounds} power cuts on ext4: {} copies acknowledged, {} lost, {} duplicates",
+        outcome.promised,
+        outcome.lost.len(),
+        outcome.duplicates
+    );
+    drop(postfix);
+    assert!(outcome.lost.is_empty(), "lost: {:?}", outcome.lost);
 }
 
 #[test]
