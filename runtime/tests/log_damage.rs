@@ -289,6 +289,20 @@ fn another_logs_segment_is_refused_by_name() {
 }
 
 #[test]
+fn a_segment_by_another_name_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let positions = fill(path, 1..=5, true);
+    let number = positions[0].segment;
+    std::fs::rename(segment(path, number), segment(path, number + 7)).unwrap();
+    let error = run(Log::open(options(path), &mut |_| {})).unwrap_err();
+    assert!(
+        matches!(error, LogError::Misnamed { found, .. } if found == number),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_a_crash_left_half_made_is_cleared_away() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();

@@ -461,6 +461,15 @@ pub enum LogError {
         /// The log being opened.
         expected: u16,
     },
+    /// A segment whose name and header are of different lives: a name that a power cut has brought back,
+    /// or a file that was renamed by hand.
+    #[error("{}: its header says that it is segment {found:08x}", path.display())]
+    Misnamed {
+        /// The segment.
+        path: PathBuf,
+        /// The segment's number in its header.
+        found: u32,
+    },
     /// An option that cannot work.
     #[error("log option {name} is {value}: {reason}")]
     Option {

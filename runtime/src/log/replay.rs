@@ -111,13 +111,17 @@ pub(super) async fn front(
             supported: VERSION,
         });
     }
-    if header.stamp.log != options.log || header.stamp.segment != number {
+    if header.stamp.log != options.log {
         let found = header.stamp.log;
         return Err(LogError::Foreign {
             path,
             found,
             expected: options.log,
         });
+    }
+    if header.stamp.segment != number {
+        let found = header.stamp.segment;
+        return Err(LogError::Misnamed { path, found });
     }
     if !header.is_possible() {
         return Ok(Err(file_len));
