@@ -1,6 +1,14 @@
 //! UDP sockets on the shard's ring: connected ones to ask with, bound ones to answer with.
 //! No protocol lives here.
 
+#![cfg_attr(
+    not(feature = "sim"),
+    allow(
+        clippy::infallible_destructuring_match,
+        reason = "a socket is of one kind here, and of two beside a seeded world"
+    )
+)]
+
 use crate::clock;
 #[cfg(feature = "sim")]
 use crate::sim;

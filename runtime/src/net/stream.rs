@@ -4,6 +4,14 @@
 //! alarm. The futures are small structs and not `async fn`s, because a session holds one while it
 //! waits and ten thousand sessions wait. No buffers live here (see `inbox`), and no protocol.
 
+#![cfg_attr(
+    not(feature = "sim"),
+    allow(
+        clippy::infallible_destructuring_match,
+        reason = "a socket is of one kind here, and of two beside a seeded world"
+    )
+)]
+
 use crate::shard::courtesy;
 #[cfg(feature = "sim")]
 use crate::sim;
