@@ -355,6 +355,11 @@ impl Inner {
     async fn fly(self: Rc<Self>, flight: Vec<Ready>) {
         let segment = flight[0].fate.segment.clone();
         let result = self.write(&segment, &flight).await;
+        if result.is_ok() && self.state.borrow().in_flight > 1 {
+            // A sync beside this one may have failed at the same time and taken with it what this one was to
+            // keep: that word has to be heard first.
+            disk::give_way().await;
+        }
         let mut state = self.state.borrow_mut();
         state.in_flight -= 1;
         match result {

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use glommio::GlommioError;
 use glommio::io::{DmaFile, OpenOptions};
@@ -188,31 +188,39 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Makes a directory and those above it, for good.
+/// Makes a directory and those above it, for good, and what stands in it.
+///
+/// Those that are there are synced as well: an earlier process may have made them, or changed names in them,
+/// and ended before it could do so.
 pub(super) async fn make_directory(path: &Path) -> io::Result<()> {
     #[cfg(feature = "sim")]
     if let Some(disk) = sim::disk::here() {
         let above: Vec<&Path> = path.ancestors().collect();
         for path in above.into_iter().rev() {
-            if !disk.exists(path).await? {
-                disk.make_directory(path).await?;
-                sync_parent(&disk, path).await?;
-            }
+            disk.make_directory(path).await?;
+            sync_parent(&disk, path).await?;
         }
-        return Ok(());
+        // As if of a name in it.
+        return sync_parent(&disk, &path.join("name")).await;
     }
     let path = path.to_path_buf();
     blocking(move || {
-        let missing: Vec<PathBuf> = path
-            .ancestors()
-            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
-            .map(Path::to_path_buf)
-            .collect();
-        for path in missing.iter().rev() {
-            std::fs::create_dir(path)?;
-            sync_directory(parent(path))?;
+        let above: Vec<&Path> = path.ancestors().collect();
+        for path in above.into_iter().rev() {
+            if path.as_os_str().is_empty() {
+                continue;
+            }
+            let is_new = !path.is_dir();
+            if is_new {
+                std::fs::create_dir(path)?;
+            }
+            match sync_directory(parent(path)) {
+                // High above are directories that are not ours to open.
+                Err(error) if !is_new && error.kind() == io::ErrorKind::PermissionDenied => {}
+                result => result?,
+            }
         }
-        Ok(())
+        sync_directory(&path)
     })
     .await
 }
@@ -234,31 +242,44 @@ pub(super) async fn list(path: &Path) -> io::Result<Vec<String>> {
     .await
 }
 
-/// Renames for good.
+/// Renames for good. What was renamed already, and not for good because syncing the directory failed, is made
+/// so now: an attempt can be made again.
 pub(super) async fn rename(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(feature = "sim")]
     if let Some(disk) = sim::disk::here() {
-        disk.rename(from, to).await?;
+        match disk.rename(from, to).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && disk.exists(to).await? => {}
+            result => result?,
+        }
         return sync_parent(&disk, to).await;
     }
     let (from, to) = (from.to_path_buf(), to.to_path_buf());
     blocking(move || {
-        std::fs::rename(&from, &to)?;
+        match std::fs::rename(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => {}
+            result => result?,
+        }
         sync_directory(parent(&to))
     })
     .await
 }
 
-/// Removes for good.
+/// Removes for good, also what was removed and not for good.
 pub(super) async fn remove(path: &Path) -> io::Result<()> {
     #[cfg(feature = "sim")]
     if let Some(disk) = sim::disk::here() {
-        disk.remove(path).await?;
+        match disk.remove(path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result?,
+        }
         return sync_parent(&disk, path).await;
     }
     let path = path.to_path_buf();
     blocking(move || {
-        std::fs::remove_file(&path)?;
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result?,
+        }
         sync_directory(parent(&path))
     })
     .await
@@ -337,6 +358,11 @@ pub(super) fn free_space(path: &Path) -> io::Result<u64> {
 /// Runs beside everything else of the shard, to its end.
 pub(super) fn spawn(future: impl Future<Output = ()> + 'static) {
     crate::shard::spawn_beside(future);
+}
+
+/// Lets everybody run who can.
+pub(super) async fn give_way() {
+    crate::shard::yield_now().await;
 }
 
 pub(super) async fn pause(millis: u64) {

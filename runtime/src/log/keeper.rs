@@ -156,7 +156,9 @@ impl Inner {
         let made = match spare {
             Some(path) => {
                 let made = segment::begin(&self.directory, &path, None, stamp, len).await;
-                if made.is_err() {
+                // It may have got its name and not for good: then the next attempt, which has the same
+                // number, takes its place.
+                if made.is_err() && disk::exists(&path).await.unwrap_or(true) {
                     self.state.borrow_mut().spares.push(path);
                 }
                 made?

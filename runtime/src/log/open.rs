@@ -263,7 +263,9 @@ async fn read_segment(
     segment
         .ended
         .set(Some(sealed.unwrap_or_else(|| segment.end())));
-    if let Some(end) = seal_at(&segment, &summary, sealed, index.as_ref()).filter(|_| !short) {
+    if let Some(end) = seal_at(&segment, &summary, sealed, index.as_ref())
+        .filter(|_| !short && !left_out!(RecoverySync))
+    {
         // With a hole it is read in full each time, so that this is told each time.
         segment
             .index

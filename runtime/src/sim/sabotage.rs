@@ -16,6 +16,8 @@ pub enum Sabotage {
     FailureSeen,
     /// A new segment is not synced before it gets its name.
     PreparationSync,
+    /// A segment is ended before its records are synced.
+    SealSync,
     /// A directory is not synced after names in it have changed.
     DirectorySync,
     /// What an earlier process left is not synced before it is handed out.
@@ -26,11 +28,12 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CommitSync,
         Self::WordBeforeCommit,
         Self::FailureSeen,
         Self::PreparationSync,
+        Self::SealSync,
         Self::DirectorySync,
         Self::RecoverySync,
         Self::LogOrder,
