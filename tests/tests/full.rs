@@ -272,3 +272,30 @@ fn delivery_makes_room() {
     after.stop();
     server.stop();
 }
+
+/// A server that is killed while its disk is full greets again, takes nothing, loses nothing, and
+/// delivers itself free.
+#[test]
+fn a_start_on_a_full_disk() {
+    let Some(disk) = Loopback::make(Kind::Ext4, DISK_LEN) else {
+        return;
+    };
+    let open = Arc::new(AtomicBool::new(false));
+    let sink = sink(&open);
+    let mut server = server(&disk, &sink);
+    let _ballast = fill(disk.path(), "ballast", 16 << 20);
+    let mut load = Load::start(server.address());
+    load.until_full();
+    load.stop();
+    server.kill();
+    let _rest = fill(disk.path(), "rest", 0);
+    server.start();
+    let mut client = server.client();
+    assert!(matches!(submit(&mut client, "0-0-500"), Heard::Full));
+    open.store(true, Ordering::Relaxed);
+    collect(&sink, &load.accepted);
+    wait::until("mail is accepted again", || {
+        matches!(submit(&mut client, "0-1-500"), Heard::Accepted(_)).then_some(())
+    });
+    server.stop();
+}

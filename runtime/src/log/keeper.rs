@@ -30,13 +30,15 @@ enum Task {
     Recycle(Rc<Segment>),
     Discard(PathBuf),
     Prepare,
+    Reserve,
 }
 
 impl Inner {
     /// Runs until the log is closed.
     pub(super) async fn keeper(self: Rc<Self>) {
         loop {
-            let task = self.state.borrow_mut().next_task();
+            let keeps_reserve = self.options.keeps_reserve;
+            let task = self.state.borrow_mut().next_task(keeps_reserve);
             let Some(task) = task else {
                 if self.is_at_rest() {
                     break;
@@ -74,6 +76,7 @@ impl Inner {
                 true
             }
             Task::Prepare => self.prepare().await,
+            Task::Reserve => self.make_reserve().await,
         }
     }
 
@@ -137,22 +140,10 @@ impl Inner {
 
     /// The next segment: of a spare file, or of a new one.
     pub(super) async fn make_segment(&self, len: u32) -> io::Result<Segment> {
-        let (stamp, spare) = {
-            let mut state = self.state.borrow_mut();
-            state.lives += 1;
-            let generation = mix(self.options.seed, state.lives);
-            let stamp = Stamp {
-                log: self.options.log,
-                segment: state.next_segment,
-                generation,
-            };
-            (
-                stamp,
-                (len == self.options.segment_len)
-                    .then(|| state.spares.pop())
-                    .flatten(),
-            )
-        };
+        let stamp = self.next_stamp();
+        let spare = (len == self.options.segment_len)
+            .then(|| self.state.borrow_mut().spares.pop())
+            .flatten();
         let made = match spare {
             Some(path) => {
                 let made = segment::begin(&self.directory, &path, None, stamp, len).await;
@@ -169,10 +160,57 @@ impl Inner {
                 segment::begin(&self.directory, &path, Some(file), stamp, len).await?
             }
         };
-        self.state.borrow_mut().next_segment += 1;
-        let index = Index::of_segment(&stamp, len, self.options.index_len_max);
-        made.index.replace(Some(index));
+        self.count_in(&made);
         Ok(made)
+    }
+
+    fn next_stamp(&self) -> Stamp {
+        let mut state = self.state.borrow_mut();
+        state.lives += 1;
+        Stamp {
+            log: self.options.log,
+            segment: state.next_segment,
+            generation: mix(self.options.seed, state.lives),
+        }
+    }
+
+    /// A segment has been made: the next one gets another number.
+    fn count_in(&self, made: &Segment) {
+        self.state.borrow_mut().next_segment += 1;
+        let index = Index::of_segment(&made.stamp, made.len, self.options.index_len_max);
+        made.index.replace(Some(index));
+    }
+
+    /// Puts a file aside for a start on a full disk. Whether it works does not matter today.
+    async fn make_reserve(&self) -> bool {
+        let number = self.state.borrow().next_segment;
+        let made = async {
+            self.fill_new(number, self.options.first_segment_len)
+                .await?;
+            let path = Role::Reserve.path(&self.directory, 0);
+            disk::rename(&Role::New.path(&self.directory, number), &path).await?;
+            Ok::<_, io::Error>(path)
+        };
+        let reserve = made.await.ok();
+        let is_made = reserve.is_some();
+        self.state.borrow_mut().reserve = reserve;
+        is_made
+    }
+
+    /// The first segment on a disk that has no room for one. It needs none: its file is there.
+    pub(super) async fn take_reserve(&self) -> Option<Segment> {
+        let reserve = self.state.borrow_mut().reserve.take()?;
+        let (stamp, len) = (self.next_stamp(), self.options.first_segment_len);
+        match segment::begin(&self.directory, &reserve, None, stamp, len).await {
+            Ok(made) => {
+                self.count_in(&made);
+                Some(made)
+            }
+            Err(error) => {
+                tracing::warn!(file = %reserve.display(), %error, "the reserve of the log cannot be used");
+                None
+            }
+        }
     }
 
     async fn fill_new(&self, number: u32, len: u32) -> io::Result<disk::File> {
@@ -194,7 +232,7 @@ impl Inner {
 }
 
 impl State {
-    fn next_task(&mut self) -> Option<Task> {
+    fn next_task(&mut self, keeps_reserve: bool) -> Option<Task> {
         let ended = self.segments.iter().find_map(|segment| {
             let due = segment.open_batches.get() == 0 && !segment.failed.get();
             Some((
@@ -217,6 +255,9 @@ impl State {
         }
         if self.prepared.is_none() {
             return Some(Task::Prepare);
+        }
+        if keeps_reserve && self.reserve.is_none() {
+            return Some(Task::Reserve);
         }
         (self.spares.len() > SPARE_MAX)
             .then(|| self.spares.pop())

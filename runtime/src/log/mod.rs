@@ -86,6 +86,9 @@ pub struct Options {
     /// Bytes of the index that a segment ends with, and that is kept in memory while it is written; never
     /// more than a quarter of a segment. A segment with a longer one is read in full at a start.
     pub index_len_max: u32,
+    /// A file of `first_segment_len` is kept for a start on a full disk. Without it a log that is opened
+    /// when no segment can be made takes nothing at all, not even for upkeep.
+    pub keeps_reserve: bool,
     /// Batches written and synced at the same time.
     pub in_flight_max: usize,
     /// Different at each start (random): it makes the records of a reused segment recognisable.
@@ -107,6 +110,7 @@ impl Options {
             lazy_commit_ms: 20,
             min_free_space: 64 << 20,
             reserve_len: 8 << 20,
+            keeps_reserve: false,
             index_len_max: 8 << 20,
             in_flight_max: 2,
             seed: u64::from_le_bytes(seed),

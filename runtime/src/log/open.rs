@@ -50,6 +50,7 @@ pub(super) async fn open(
     let mut report = Report::default();
     let mut kept = Vec::new();
     let mut spares = Vec::new();
+    let mut reserve = None;
     let mut last_batch = 0;
     let highest = files.last().map_or(0, |&(_, number)| number);
     for &(role, number) in &files {
@@ -58,6 +59,17 @@ pub(super) async fn open(
             // Was being made when the last run ended.
             Role::New => disk::remove(&path).await.map_err(at("removing", &path))?,
             Role::Spare => spares.push(path),
+            Role::Reserve => {
+                let file = File::open(&path).await.map_err(at("opening", &path))?;
+                let len = file.len().await;
+                let len = len.map_err(at("asking the length of", &path))?;
+                if len == u64::from(options.first_segment_len) {
+                    reserve = Some(path);
+                } else {
+                    // Of other settings.
+                    disk::remove(&path).await.map_err(at("removing", &path))?;
+                }
+            }
             Role::Segment => {}
         }
     }
@@ -106,15 +118,9 @@ pub(super) async fn open(
     }
     drop(fronts);
     report.segment_count = kept.len();
-    let inner = start(
-        options,
-        directory,
-        kept,
-        highest + 1,
-        spares,
-        last_batch + 1,
-    )
-    .await?;
+    let mut state = State::new(kept, highest + 1, spares, last_batch + 1);
+    state.reserve = reserve;
+    let inner = start(options, directory, state).await?;
     Ok((inner, report))
 }
 
@@ -357,30 +363,22 @@ async fn copy_aside(file: &File, range: &Range, path: &Path) -> io::Result<()> {
 }
 
 /// Begins a segment and sets the two tasks going.
-async fn start(
-    options: Options,
-    directory: PathBuf,
-    kept: Vec<Rc<Segment>>,
-    next: u32,
-    spares: Vec<PathBuf>,
-    next_batch: u64,
-) -> Result<Rc<Inner>, LogError> {
+async fn start(options: Options, directory: PathBuf, state: State) -> Result<Rc<Inner>, LogError> {
     // A spare makes the first segment in no time; without one it is a short one.
-    let len = if spares.is_empty() {
+    let len = if state.spares.is_empty() {
         options.first_segment_len
     } else {
         options.segment_len
     };
-    let inner = Inner::new(
-        options,
-        directory,
-        State::new(kept, next, spares, next_batch),
-    );
+    let inner = Inner::new(options, directory, state);
     match inner.make_segment(len).await {
         Ok(first) => inner.state.borrow_mut().segments.push_back(Rc::new(first)),
-        // What is there can still be delivered; the keeper tries again.
+        // What is there can still be delivered, and noted in the reserve; the keeper tries again.
         Err(error) if error.kind() == io::ErrorKind::StorageFull => {
             inner.state.borrow_mut().full = true;
+            if let Some(first) = inner.take_reserve().await {
+                inner.state.borrow_mut().segments.push_back(Rc::new(first));
+            }
         }
         Err(error) => return Err(at("making a segment in", &inner.directory)(error)),
     }

@@ -1,7 +1,7 @@
 //! A segment: a file that is written in full before it is used, filled once, ended, and used again.
 //!
-//! Its names tell its state: `new-…` is being written in full, `spare-…` waits to be used, `segment-…` is
-//! in use or the next to be. A file gets the name of a segment only after its header, with a new
+//! Its names tell its state: `new-…` is being written in full, `spare-…` waits to be used, `reserve-…` for a
+//! start on a full disk, `segment-…` is in use or the next to be. A file gets the name of a segment only after its header, with a new
 //! generation, is on disk; so whatever has that name can be read. When which step is due is not decided
 //! here.
 
@@ -27,13 +27,15 @@ pub(super) enum Role {
     Segment,
     Spare,
     New,
+    Reserve,
 }
 
 impl Role {
-    const ALL: [(Self, &'static str); 3] = [
+    const ALL: [(Self, &'static str); 4] = [
         (Self::Segment, "segment-"),
         (Self::Spare, "spare-"),
         (Self::New, "new-"),
+        (Self::Reserve, "reserve-"),
     ];
 
     /// The file of this role with that number.
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn names_tell_role_and_number() {
-        for role in [Role::Segment, Role::Spare, Role::New] {
+        for role in [Role::Segment, Role::Spare, Role::New, Role::Reserve] {
             let path = role.path(Path::new("/log"), 0xab12);
             let name = path.file_name().unwrap().to_str().unwrap();
             assert_eq!(Role::parse(name), Some((role, 0xab12)), "{name}");

@@ -142,6 +142,8 @@ pub(super) struct State {
     pub(super) lives: u64,
     /// The last try to make a segment failed.
     pub(super) full: bool,
+    /// The file for a start on a full disk.
+    pub(super) reserve: Option<PathBuf>,
     pub(super) closed: bool,
     /// Closed, and the keeper has done its last.
     pub(super) kept: bool,
@@ -171,6 +173,7 @@ impl State {
             next_segment,
             lives: 0,
             full: false,
+            reserve: None,
             closed: false,
             kept: false,
             filling: None,

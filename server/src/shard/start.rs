@@ -204,6 +204,7 @@ pub(crate) fn log_options(config: &Config, log: u16) -> Options {
     options.copy_max = options.copy_max.min(part(8));
     options.reserve_len = options.reserve_len.min(part(4));
     options.min_free_space = config.spool.min_free_space;
+    options.keeps_reserve = true;
     options
 }
 
