@@ -7,6 +7,7 @@ mod homes;
 mod intake;
 mod letters;
 mod memory;
+mod notes;
 mod outbound;
 mod server;
 mod settle;

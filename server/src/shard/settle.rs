@@ -23,6 +23,8 @@ use std::rc::Rc;
 
 /// The pause before a note is tried again that the disk had no room for.
 const RETRY_MICROS: u64 = 1_000_000;
+/// How often a message is read whose sender has to be told of a failure, with the same pause.
+const READ_TRIES_MAX: u32 = 60;
 /// Rows of the queue looked at in one go.
 const PAGE_LEN: usize = 1000;
 /// Bytes of messages moved before their commit is awaited.
@@ -36,6 +38,18 @@ struct Case {
     message: Option<Loaded>,
     /// Room for the message, where it was read back.
     _room: Option<Rc<Reservation>>,
+}
+
+impl Case {
+    /// Whether somebody has to be told of a failure.
+    fn is_reported(&self) -> bool {
+        let view = self
+            .message
+            .as_ref()
+            .and_then(|message| message.view().ok());
+        let has_sender = view.is_some_and(|view| view.envelope.return_path().is_some());
+        self.verdict.bounced() != 0 && has_sender
+    }
 }
 
 /// Something that waits for the disk. While there are many, no more parcels are taken.
@@ -158,17 +172,18 @@ impl World {
         verdict.delivered == 0 && verdict.bounced() == 0 && !self.ends_doubt(verdict)
     }
 
-    fn conclude(&self, case: Case) {
-        let is_reported = case.verdict.bounced() != 0
-            && case
-                .message
-                .as_ref()
-                .and_then(|message| message.view().ok())
-                .is_some_and(|view| view.envelope.return_path().is_some());
-        if is_reported {
+    fn conclude(&self, mut case: Case) {
+        // Nobody fails unheard because a disk could not be read for a moment.
+        let is_unread = case.verdict.bounced() != 0 && case.message.is_none();
+        if is_unread || case.is_reported() {
             let world = self.rc();
             self.spawn_work(async move {
-                world.tell_sender(&case).await;
+                if is_unread {
+                    case.message = world.load_patiently(&case.verdict).await;
+                }
+                if case.is_reported() {
+                    world.tell_sender(&case).await;
+                }
                 world.record(case).await;
             });
             return;
@@ -184,6 +199,18 @@ impl World {
                 self.spawn_work(async move { world.record(case).await });
             }
         }
+    }
+
+    /// The message of a verdict, read again and again for a while.
+    async fn load_patiently(&self, verdict: &Verdict) -> Option<Loaded> {
+        for _ in 0..READ_TRIES_MAX {
+            if let Ok(loaded) = self.load(verdict.id, verdict.place).await {
+                return Some(loaded);
+            }
+            timer::sleep(RETRY_MICROS).await;
+        }
+        tracing::error!(id = %verdict.id, "a message fails that cannot be read: its sender is not told");
+        None
     }
 
     /// Records a verdict, however long the disk may be full.
@@ -256,9 +283,10 @@ impl World {
                 outcome,
                 code,
             };
-            self.spool
-                .settled(verdict.id, &settled, durability)
-                .map(drop)
+            let appended = self.spool.settled(verdict.id, &settled, durability)?;
+            self.notes
+                .watch(verdict.id, settled, durability, appended.ticket);
+            Ok(())
         };
         for part in &case.report.delivered {
             let bits = part.bits & verdict.delivered;

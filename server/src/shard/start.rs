@@ -5,6 +5,7 @@ use super::descriptors::{Descriptors, Share};
 use super::intake::now;
 use super::letters::Letter;
 use super::memory::Memory;
+use super::notes::Notes;
 use super::world::{self, Counts, World, queue_place};
 use crate::accept;
 use crate::config::{Config, LineEndings};
@@ -75,7 +76,9 @@ pub(crate) async fn run(place: Place<Letter>, seed: Seed) {
         shard::spawn(Lane::Background, Rc::clone(&world).keep_house()),
         shard::spawn(Lane::Deliver, Rc::clone(&world).share_memory()),
         shard::spawn(Lane::Deliver, Rc::clone(&world).share_descriptors()),
+        shard::spawn(Lane::Background, Rc::clone(&world).keep_notes()),
     ];
+    let own_task_count = tasks.len();
     for (index, listener) in listeners.into_iter().enumerate() {
         tasks.push(shard::spawn(
             Lane::Accept,
@@ -87,7 +90,7 @@ pub(crate) async fn run(place: Place<Letter>, seed: Seed) {
     let _ = ready.send(Ok(started));
     world.stop_wanted.notified().await;
     // Listeners first: nobody new comes in while the others are seen off.
-    for task in tasks.drain(5..) {
+    for task in tasks.drain(own_task_count..) {
         task.cancel().await;
     }
     world.stop().await;
@@ -164,6 +167,7 @@ async fn prepare(
         counts: world::Tally::default(),
         sentence_count: Cell::new(0),
         stuck_count: Rc::default(),
+        notes: Notes::default(),
         memory: Memory::new(memory_budget - contents_max),
         contents_max,
         queue_bytes_max: memory_max(&config, memory_budget).max(QUEUE_BYTES_MIN),

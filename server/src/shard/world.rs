@@ -9,6 +9,7 @@ use super::homes::Homes;
 use super::intake::now;
 use super::letters::Letter;
 use super::memory::{Claimant, Memory, Reservation};
+use super::notes::Notes;
 use super::outbound::LaneWork;
 use crate::config::{Config, DoubtJournal, DoubtPolicy};
 use crate::deliver::{self, Loaded};
@@ -150,6 +151,8 @@ pub(super) struct World {
     pub(super) sentence_count: Cell<u32>,
     /// Outcomes and reports that wait for room on the disk.
     pub(super) stuck_count: Rc<Cell<u32>>,
+    /// Notes of what is settled that are not durable yet.
+    pub(super) notes: Notes,
     /// Room for what is read back.
     pub(super) memory: Rc<Memory>,
     /// Content that may be kept in memory from its commit to its first attempt.
