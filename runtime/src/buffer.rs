@@ -84,6 +84,12 @@ fn pooled_bytes() -> usize {
     })
 }
 
+/// A seeded world begins on this thread: what an earlier one left lent for ever is not its.
+#[cfg(feature = "sim")]
+pub(crate) fn begin_world() {
+    POOL.with_borrow_mut(|pool| pool.held_bytes = 0);
+}
+
 /// `len` rounded up to the next multiple of [`ALIGNMENT`].
 pub(crate) const fn align_up(len: usize) -> usize {
     len.next_multiple_of(ALIGNMENT)

@@ -9,6 +9,7 @@ use crate::shard::{self, Counts, Letter, RING_LEN, Seed, Started};
 use crossbeam::queue::ArrayQueue;
 use mailrail_runtime::mailbox::Outside;
 use mailrail_runtime::sim::{Host, Process, World};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -23,6 +24,10 @@ pub struct Server {
     process: Process<Letter>,
     shards: Vec<Outside<Letter>>,
     started: mpsc::Receiver<Result<Started, String>>,
+    /// Shards that have not said how they started,
+    starting: Cell<usize>,
+    /// and what the others found.
+    found: Cell<Found>,
     is_log_full: Arc<AtomicBool>,
 }
 
@@ -36,8 +41,8 @@ pub struct Found {
 }
 
 impl Server {
-    /// Starts a server on a machine; each line of its event log goes to `lines` at once. `names` are the
-    /// names in its spool's directory.
+    /// Starts a server on a machine; each line of its event log goes to `lines` at once, with its time in
+    /// microseconds of the world. `names` are the names in its spool's directory.
     ///
     /// # Errors
     /// When there are more shards than there can be logs.
@@ -46,7 +51,7 @@ impl Server {
         host: &Host,
         config: &Config,
         names: impl Iterator<Item = &'n str>,
-        lines: &mpsc::Sender<Vec<u8>>,
+        lines: &mpsc::Sender<(u64, Vec<u8>)>,
     ) -> Result<Self, String> {
         let logs = shard::share_logs(&shard::logs_among(names), config.shards)
             .map_err(|error| error.to_string())?;
@@ -84,6 +89,8 @@ impl Server {
                 .collect(),
             process,
             started,
+            starting: Cell::new(config.shards),
+            found: Cell::default(),
             is_log_full,
         })
     }
@@ -98,13 +105,13 @@ impl Server {
         self.process.is_running()
     }
 
-    /// Waits until all shards have started.
+    /// Whether all shards have started; `None`: not yet. To be asked until it says so.
     ///
     /// # Errors
     /// The first error of a shard; or the process ended before.
-    pub async fn started(&self) -> Result<Found, String> {
-        let mut found = Found::default();
-        let mut left = self.shards.len();
+    pub fn poll_started(&self) -> Option<Result<Found, String>> {
+        let mut found = self.found.get();
+        let mut left = self.starting.get();
         while left > 0 {
             match self.started.try_recv() {
                 Ok(Ok(started)) => {
@@ -112,12 +119,16 @@ impl Server {
                     found.quarantined += started.quarantined;
                     left -= 1;
                 }
-                Ok(Err(error)) => return Err(error),
-                Err(_) if !self.is_running() => return Err("it ended before it had started".into()),
-                Err(_) => self.world.pause(LOOK_MICROS).await,
+                Ok(Err(error)) => return Some(Err(error)),
+                Err(_) if !self.is_running() => {
+                    return Some(Err("it ended before it had started".into()));
+                }
+                Err(_) => break,
             }
         }
-        Ok(found)
+        self.found.set(found);
+        self.starting.set(left);
+        (left == 0).then_some(Ok(found))
     }
 
     /// Whether the event log cannot be written, so that delivery pauses.
@@ -157,13 +168,6 @@ impl Server {
     pub fn stop(&self) {
         for shard in &self.shards {
             let _ = shard.post(Letter::Stop);
-        }
-    }
-
-    /// Waits until the process has ended.
-    pub async fn ended(&self) {
-        while self.is_running() {
-            self.world.pause(LOOK_MICROS).await;
         }
     }
 }

@@ -25,7 +25,7 @@ const BEGINNING_MICROS: u64 = 1_000_000;
 /// The wall clock then: the first of June 2026.
 const BEGINNING_UNIX_MILLIS: u64 = 1_780_272_000_000;
 /// Steps after which a world counts as running in a circle.
-const POLL_COUNT_MAX: u64 = 50_000_000;
+const POLL_COUNT_MAX: u64 = 10_000_000;
 
 thread_local! {
     static HERE: RefCell<Option<World>> = const { RefCell::new(None) };
@@ -155,6 +155,7 @@ impl World {
         }
         let end = End(world.clone());
         timer::begin_world();
+        crate::buffer::begin_world();
         let output = Rc::new(RefCell::new(None));
         let director = {
             let (output, future) = (Rc::clone(&output), direct(world.clone()));

@@ -76,8 +76,8 @@ enum Way {
 #[cfg(feature = "sim")]
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
-    /// Takes each line as it is recorded.
-    pub(crate) lines: std::sync::mpsc::Sender<Vec<u8>>,
+    /// Takes each line as it is recorded, with the time by the monotonic clock.
+    pub(crate) lines: std::sync::mpsc::Sender<(u64, Vec<u8>)>,
     /// While it is set the journal counts as full, as when the file cannot be written.
     pub(crate) is_full: Arc<AtomicBool>,
 }
@@ -98,7 +98,8 @@ impl Journal {
         #[cfg(feature = "sim")]
         if let Way::Told(told) = &self.way {
             // Whoever listened may be gone before the server.
-            let _ = told.lines.send(std::mem::take(&mut self.lines));
+            let line = std::mem::take(&mut self.lines);
+            let _ = told.lines.send((mailrail_runtime::clock::micros(), line));
         }
         if self.lines.len() >= BATCH_LEN {
             self.flush();

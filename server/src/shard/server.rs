@@ -338,6 +338,7 @@ pub(crate) fn logs_among<'n>(names: impl Iterator<Item = &'n str>) -> Vec<u16> {
     let number = |name: &str| name.strip_prefix("log-")?.parse::<u16>().ok();
     let mut numbers: Vec<u16> = names.filter_map(number).collect();
     numbers.sort_unstable();
+    numbers.dedup();
     numbers
 }
 
