@@ -12,6 +12,7 @@
 //! * `examples`: the engine's examples as programs.
 //! * `loopback`: a file system in a file, to be filled, broken and cut off.
 //! * `lossy`: a disk that forgets what was not flushed when its power goes.
+//! * `sim`: whole servers in a seeded world, and the judgement of what they do there.
 //! * `program`: other people's programs: starting them, a small disk, limits.
 //!
 //! Nothing here knows how the server works inside: it speaks SMTP, reads the log of events and
@@ -30,6 +31,7 @@ pub mod peers;
 pub mod postfix;
 pub mod program;
 pub mod server;
+pub mod sim;
 pub mod sink;
 pub mod tally;
 pub mod wait;
