@@ -370,6 +370,50 @@ fn a_file_cut_short_gives_what_is_left() {
     }
 }
 
+/// Files of segments that this process has open below `directory`.
+fn open_files(directory: &Path) -> usize {
+    let files = std::fs::read_dir("/proc/self/fd").unwrap();
+    let of_segments = files.filter(|file| {
+        let file = file.as_ref().unwrap().path();
+        std::fs::read_link(file).is_ok_and(|path| path.starts_with(directory))
+    });
+    of_segments.count()
+}
+
+/// A queue of any length needs few descriptors.
+#[test]
+fn few_files_are_open_however_many_segments_there_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let options = || Options {
+        open_files_max: 8,
+        ..options(path)
+    };
+    let positions = fill(options(), 1..=1500, true);
+    run(async {
+        // Those that the filling left to its executor's end.
+        let before = open_files(path);
+        let (log, _) = Log::open(options(), &mut |_| {}).await.unwrap();
+        log.room(MOST).await.unwrap();
+        let segments = log.segments().count;
+        assert!(segments > 30, "{segments} segments");
+        for _ in 0..2 {
+            for (number, position) in positions.iter().enumerate().step_by(7) {
+                assert_eq!(log.read(*position).await.unwrap().id, number as u64 + 1);
+            }
+        }
+        // Eight, the one being written and the next, and one that is being prepared; closing takes a moment.
+        let mut patience = 1000;
+        while open_files(path) > before + 12 && patience > 0 {
+            mailrail_runtime::timer::sleep(10_000).await;
+            patience -= 1;
+        }
+        let open = open_files(path) - before;
+        assert!((8..=12).contains(&open), "{open} files open");
+        log.close().await;
+    });
+}
+
 /// Many short lives of records of all lengths, ended in order or not; each start finds all that was
 /// promised, in order, and the same by index as in full.
 #[test]

@@ -322,7 +322,7 @@ fn waiting_is_small() {
     let sizes = [
         ("Stream", size_of::<Stream>(), 152),
         ("Inbox", size_of::<Inbox>(), 24),
-        ("fill", size_of::<Filling<'_>>(), 32),
+        ("fill", size_of::<Filling<'_>>(), 40),
         ("read", size_of::<Read<'_>>(), 40),
         ("write_all", size_of::<WriteAll<'_>>(), 40),
         ("write_slices", size_of::<WriteSlices<'_>>(), 48),
@@ -338,5 +338,5 @@ fn waiting_is_small() {
     // A connection that is being made waits as well; a listener does so once.
     let size = size_of_val(&Stream::connect(loopback(), None, NEVER));
     eprintln!("connect: {size} bytes");
-    assert!(size <= 320, "connect takes {size} bytes");
+    assert!(size <= 400, "connect takes {size} bytes");
 }

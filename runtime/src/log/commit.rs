@@ -310,6 +310,7 @@ impl Inner {
         }
         let segment = state.segments.pop_front()?;
         let number = segment.stamp.segment;
+        state.forget_file(&segment);
         state.freed.push_back(segment);
         self.keep.notify_one();
         Some(number)

@@ -9,6 +9,7 @@ use std::io;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use glommio::GlommioError;
 use glommio::io::{DmaFile, OpenOptions};
@@ -84,6 +85,14 @@ impl File {
         })
         .await?;
         Self::open(path).await
+    }
+
+    /// Closes it, unless somebody else still uses it: then it is closed with the last of them.
+    pub(super) async fn close(self: Rc<Self>) {
+        if let Some(Self(Kind::Real(file))) = Rc::into_inner(self) {
+            // It was only read, or synced before: there is nothing that a failure could lose.
+            let _ = file.close().await;
+        }
     }
 
     pub(super) async fn len(&self) -> io::Result<u64> {
@@ -212,7 +221,11 @@ pub(super) async fn make_directory(path: &Path) -> io::Result<()> {
             }
             let is_new = !path.is_dir();
             if is_new {
-                std::fs::create_dir(path)?;
+                match std::fs::create_dir(path) {
+                    // Another shard was faster.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    result => result?,
+                }
             }
             match sync_directory(parent(path)) {
                 // High above are directories that are not ours to open.

@@ -66,6 +66,7 @@ impl Inner {
                 if let Err(error) = segment.seal(end).await {
                     tracing::warn!(segment = %segment.path.display(), %error, "ending a log segment failed");
                 }
+                self.use_file(&segment);
                 true
             }
             Task::Recycle(segment) => self.recycle(&segment).await,

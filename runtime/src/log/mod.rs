@@ -91,6 +91,8 @@ pub struct Options {
     pub keeps_reserve: bool,
     /// Batches written and synced at the same time.
     pub in_flight_max: usize,
+    /// Files of sealed segments that stay open after they were read.
+    pub open_files_max: usize,
     /// Different at each start (random): it makes the records of a reused segment recognisable.
     pub seed: u64,
 }
@@ -113,6 +115,7 @@ impl Options {
             keeps_reserve: false,
             index_len_max: 8 << 20,
             in_flight_max: 2,
+            open_files_max: 64,
             seed: u64::from_le_bytes(seed),
         }
     }

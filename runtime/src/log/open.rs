@@ -281,6 +281,9 @@ async fn read_segment(
             .await
             .map_err(at("writing", &segment.path))?;
     }
+    if let Some(file) = segment.take_file() {
+        file.close().await;
+    }
     Ok(Read::Kept(segment))
 }
 
@@ -346,6 +349,11 @@ async fn copy_aside(file: &File, range: &Range, path: &Path) -> io::Result<()> {
     if disk::exists(path).await? {
         return Ok(());
     }
+    // Under another name until it is whole: what a crash left of an earlier try is no copy.
+    let unfinished = path.with_extension("unfinished");
+    if disk::exists(&unfinished).await? {
+        disk::remove(&unfinished).await?;
+    }
     let (from, to) = (u64::from(range.from), u64::from(range.to));
     let to = to.min(from + KEPT_LEN_MAX);
     let mut offset = from - from % u64::from(BLOCK_LEN);
@@ -356,8 +364,11 @@ async fn copy_aside(file: &File, range: &Range, path: &Path) -> io::Result<()> {
         }
         let end = offset + piece.len() as u64;
         let part = (from.max(offset) - offset) as usize..(to.min(end) - offset) as usize;
-        disk::keep(path, piece.as_slice()[part].to_vec()).await?;
+        disk::keep(&unfinished, piece.as_slice()[part].to_vec()).await?;
         offset = end;
+    }
+    if disk::exists(&unfinished).await? {
+        disk::rename(&unfinished, path).await?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 
 use super::commit::Inner;
+use super::disk;
 use super::record::{BLOCK_LEN, RECORD_HEADER_LEN, RecordHeader};
 use super::segment::Segment;
 use super::{Durability, Payload, Position, ReadError, Record};
@@ -22,6 +23,7 @@ pub(super) async fn read(inner: &Inner, position: Position) -> Result<Record, Re
     if position.offset < BLOCK_LEN || position.offset >= segment.end() {
         return Err(ReadError::Gone(position));
     }
+    inner.use_file(&segment);
     let pieces = pieces(&segment, position)
         .await
         .map_err(|source| ReadError::Io { position, source })?;
@@ -75,6 +77,15 @@ fn decode(segment: &Segment, position: Position, pieces: Vec<Chunk>) -> Option<R
 }
 
 impl Inner {
+    /// A segment's file is being used: the one that was used longest ago may have to be closed for it.
+    pub(super) fn use_file(&self, segment: &Rc<Segment>) {
+        let most = self.options.open_files_max;
+        let closed = self.state.borrow_mut().use_file(segment, most);
+        if let Some(file) = closed {
+            disk::spawn(async move { file.close().await });
+        }
+    }
+
     /// The segment of that number, if it is in use.
     fn segment(&self, number: u32) -> Option<Rc<Segment>> {
         let state = self.state.borrow();

@@ -5,7 +5,7 @@
 //! generation, is on disk; so whatever has that name can be read. When which step is due is not decided
 //! here.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -62,7 +62,7 @@ pub(super) struct Segment {
     /// Bytes of the whole file.
     pub(super) len: u32,
     pub(super) path: PathBuf,
-    file: OnceCell<Rc<File>>,
+    file: RefCell<Option<Rc<File>>>,
     /// What its records are, until that is written to its end; `None` when it is not known, or too much.
     pub(super) index: RefCell<Option<Index>>,
     /// Batches in it of which it is not known yet whether they are durable.
@@ -79,15 +79,11 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn new(stamp: Stamp, len: u32, path: PathBuf, file: Option<File>) -> Self {
-        let cell = OnceCell::new();
-        if let Some(file) = file {
-            let _ = cell.set(Rc::new(file));
-        }
         Self {
             stamp,
             len,
             path,
-            file: cell,
+            file: RefCell::new(file.map(Rc::new)),
             index: RefCell::new(None),
             open_batches: Cell::new(0),
             last_batch: Cell::new(0),
@@ -102,14 +98,20 @@ impl Segment {
         self.len - BLOCK_LEN
     }
 
-    /// Its file, opened at the first use.
+    /// Its file, opened when it is not open.
     pub(super) async fn file(&self) -> io::Result<Rc<File>> {
-        if let Some(file) = self.file.get() {
-            return Ok(file.clone());
+        let open = self.file.borrow().clone();
+        if let Some(file) = open {
+            return Ok(file);
         }
         let opened = Rc::new(File::open(&self.path).await?);
         // Another task may have been faster; then this one's is closed again.
-        Ok(self.file.get_or_init(|| opened).clone())
+        Ok(self.file.borrow_mut().get_or_insert(opened).clone())
+    }
+
+    /// Takes its file away; it is opened again when it is needed.
+    pub(super) fn take_file(&self) -> Option<Rc<File>> {
+        self.file.take()
     }
 
     /// Notes a record in the index; what is too much for it is the end of it.

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use super::batch::Batch;
+use super::disk::File;
 use super::record::BLOCK_LEN;
 use super::segment::Segment;
 use super::{AppendError, CommitError, Durability, Label, Options, Stats};
@@ -134,6 +135,8 @@ pub(super) struct State {
     pub(super) prepared: Option<Rc<Segment>>,
     /// Segments given up, not yet renamed.
     pub(super) freed: VecDeque<Rc<Segment>>,
+    /// Sealed segments whose file may be open, the one used last behind.
+    open: VecDeque<Rc<Segment>>,
     /// Files that can become segments.
     pub(super) spares: Vec<PathBuf>,
     /// The number of the segment made next.
@@ -169,6 +172,7 @@ impl State {
             next_batch,
             prepared: None,
             freed: VecDeque::new(),
+            open: VecDeque::new(),
             spares,
             next_segment,
             lives: 0,
@@ -213,6 +217,30 @@ impl State {
     pub(super) fn used_of_256(&self) -> u32 {
         let len = self.segments.back().map_or(1, |current| current.len);
         256 - (self.left() as u64 * 256 / u64::from(len)) as u32
+    }
+
+    /// A segment's file is being used. Of those that take no more only `most` stay open, since a long queue
+    /// has more segments than a process may have files: the one to be closed for it.
+    pub(super) fn use_file(&mut self, segment: &Rc<Segment>, most: usize) -> Option<Rc<File>> {
+        if !segment.sealed.get()
+            || self
+                .open
+                .back()
+                .is_some_and(|last| Rc::ptr_eq(last, segment))
+        {
+            return None;
+        }
+        self.forget_file(segment);
+        self.open.push_back(segment.clone());
+        if self.open.len() <= most {
+            return None;
+        }
+        self.open.pop_front()?.take_file()
+    }
+
+    /// A segment is given up: its file is closed with it.
+    pub(super) fn forget_file(&mut self, segment: &Rc<Segment>) {
+        self.open.retain(|open| !Rc::ptr_eq(open, segment));
     }
 
     /// Whether a batch of `len` bytes has room, in this segment or in the next.

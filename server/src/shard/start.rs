@@ -38,6 +38,9 @@ const MEMORY_FACTOR: u64 = 4;
 /// What the queue of a shard may hold of waiting messages whatever the budget is: two million of them.
 const QUEUE_BYTES_MIN: u64 = 256 << 20;
 
+/// Files of sealed segments that stay open, over all shards: within what `descriptors` keeps for logs.
+const OPEN_FILES_MAX: usize = 128;
+
 /// What a shard starts from.
 pub(crate) struct Seed {
     pub(crate) config: Config,
@@ -208,6 +211,7 @@ pub(crate) fn log_options(config: &Config, log: u16) -> Options {
     options.copy_max = options.copy_max.min(part(8));
     options.reserve_len = options.reserve_len.min(part(4));
     options.min_free_space = config.spool.min_free_space;
+    options.open_files_max = (OPEN_FILES_MAX / config.shards.max(1)).clamp(4, OPEN_FILES_MAX / 2);
     options.keeps_reserve = true;
     options
 }
