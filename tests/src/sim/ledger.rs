@@ -412,7 +412,7 @@ impl Ledger {
                 self.end(at, number, index, &id, told);
             } else if let Some(number) = number_in(recipient).filter(|n| *n < self.cases.len()) {
                 self.cases[number].report_failed |= told != Told::Delivered;
-            } else {
+            } else if !(recipient.is_empty() && self.is_lost(&id)) {
                 self.problem(
                     at,
                     format_args!("{kind} for {recipient:?}, who was never written to"),
@@ -568,6 +568,13 @@ impl Ledger {
         }
     }
 
+    /// Whether this is a message that its class and the disk have lost: nobody can say any more to whom it was.
+    fn is_lost(&self, id: &str) -> bool {
+        let is_it = |case: &&Case| case.received.as_deref() == Some(id);
+        let case = self.cases.iter().find(is_it);
+        case.is_some_and(|case| case.class != Class::Fsync && !self.is_disk_well)
+    }
+
     /// Whether the life in which it was accepted ended in a way that its class does not outlast.
     fn may_be_lost(&self, case: &Case) -> bool {
         let Some((_, end)) = self.lives.get(case.life) else {
@@ -576,7 +583,8 @@ impl Ledger {
         match case.class {
             Class::Fsync => false,
             Class::Memory if *end != End::Stopped => true,
-            Class::Write | Class::Memory => self.has_lost_power(case.life),
+            // A sync that fails may take with it what was only written before.
+            Class::Write | Class::Memory => !self.is_disk_well || self.has_lost_power(case.life),
         }
     }
 
