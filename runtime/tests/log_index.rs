@@ -363,10 +363,51 @@ fn a_file_cut_short_gives_what_is_left() {
     let file = segment(path, 1);
     let cut = std::fs::read(&file).unwrap()[..40960].to_vec();
     std::fs::write(&file, &cut).unwrap();
+    // What is missing is told each time, by a survey as by a start.
+    let assert_told = |report: &Report| {
+        let [damage] = report.quarantined.as_slice() else {
+            panic!("{report:?}");
+        };
+        assert_eq!((damage.segment, damage.offset), (1, 40960));
+    };
     for _ in 0..2 {
-        let (seen, _) = found(options(path));
+        let (seen, report) = found(options(path));
         assert!((4..10).contains(&seen.len()), "{} records", seen.len());
+        assert_told(&report);
+        assert_told(&surveyed(options(path)).1);
         assert!(std::fs::read(&file).unwrap() == cut);
+    }
+}
+
+/// A segment of which nothing but the header is left is no empty one: its records were promised.
+#[test]
+fn a_file_cut_down_to_its_header_is_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fill(options(path), 1..=10, true);
+    hurt(&segment(path, 1), |bytes| bytes.truncate(4096));
+    let (_, report) = found(options(path));
+    assert_eq!(report.quarantined.len(), 1, "{report:?}");
+    assert!(path.join("log-1/damaged-00000001").exists());
+}
+
+/// Whatever the settings were before, a segment is written in full before it is used.
+#[test]
+fn a_spare_of_another_length_is_not_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    fill(options(path), 1..=1, true);
+    let spare = path.join("log-1/spare-00000063");
+    for len in [SEGMENT_LEN / 2, SEGMENT_LEN * 2] {
+        std::fs::write(&spare, vec![0; len]).unwrap();
+        found(options(path));
+        assert!(!spare.exists());
+        for entry in std::fs::read_dir(path.join("log-1")).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            assert!([SEGMENT_LEN, SEGMENT_LEN / 2].contains(&bytes.len()));
+            let says = u32::from_le_bytes(bytes[24..28].try_into().unwrap());
+            assert!([0, bytes.len()].contains(&(says as usize)), "{says}");
+        }
     }
 }
 

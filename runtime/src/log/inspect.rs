@@ -151,10 +151,11 @@ async fn read(options: &Options, number: u32, record: &mut dyn FnMut(RecordView<
     let replayed = front
         .replay(options, How::InFull, &mut report, record)
         .await;
-    let (header, trailer, summary) = match replayed {
+    let (header, trailer, missing, summary) = match replayed {
         Ok(replayed) => (
             replayed.front.header,
             replayed.front.trailer,
+            replayed.front.missing(),
             replayed.summary,
         ),
         Err(error) => return unreadable(file_len, error.to_string()),
@@ -181,7 +182,9 @@ async fn read(options: &Options, number: u32, record: &mut dyn FnMut(RecordView<
         batch_count: summary.batch_count,
         last_batch: summary.last_batch,
         record_count: summary.record_count,
-        holes: summary.holes.iter().map(damage).collect(),
+        holes: (summary.holes.iter().chain(missing.as_ref()))
+            .map(damage)
+            .collect(),
         torn: summary.torn.iter().map(damage).collect(),
     })
 }

@@ -28,7 +28,7 @@ enum Read {
     Kept(Segment),
     /// Nothing was ever promised in it; its length.
     Empty(u32),
-    /// Not even its header can be read; the file's length.
+    /// Not even its header can be read, or nothing but that is left of it; the file's length.
     Headless(u64),
 }
 
@@ -58,15 +58,15 @@ pub(super) async fn open(
         match role {
             // Was being made when the last run ended.
             Role::New => disk::remove(&path).await.map_err(at("removing", &path))?,
-            Role::Spare => spares.push(path),
-            Role::Reserve => {
-                let file = File::open(&path).await.map_err(at("opening", &path))?;
-                let len = file.len().await;
+            Role::Spare | Role::Reserve => {
+                let len = disk::len_of(&path).await;
                 let len = len.map_err(at("asking the length of", &path))?;
-                if len == u64::from(options.first_segment_len) {
+                if role == Role::Spare && len == u64::from(options.segment_len) {
+                    spares.push(path);
+                } else if role == Role::Reserve && len == u64::from(options.first_segment_len) {
                     reserve = Some(path);
                 } else {
-                    // Of other settings.
+                    // Of other settings: as a segment it would not be written in full before it is used.
                     disk::remove(&path).await.map_err(at("removing", &path))?;
                 }
             }
@@ -215,11 +215,12 @@ pub(super) async fn survey(
         match front? {
             Ok(front) => {
                 let replayed = front.replay(options, how, &mut report, each).await?;
-                let summary = replayed.summary;
+                let (front, summary) = (replayed.front, replayed.summary);
                 report.segment_count += usize::from(summary.record_count > 0);
                 let of = |range: &Range| damage(range.from, range.to - range.from);
                 report.torn.extend(summary.torn.iter().map(of));
                 report.quarantined.extend(summary.holes.iter().map(of));
+                report.quarantined.extend(front.missing().as_ref().map(of));
             }
             Err(len) => report
                 .quarantined
@@ -243,6 +244,7 @@ async fn read_segment(
         summary,
         index,
     } = replayed;
+    let missing = front.missing();
     let Front {
         file,
         path,
@@ -256,11 +258,21 @@ async fn read_segment(
         file.sync().await.map_err(at("syncing", &path))?;
     }
     note_damage(directory, &file, &stamp, &summary, report).await?;
-    // A file cut short is no place for a trailer, and no spare.
-    let short = file_len < u64::from(header.len);
+    // A file cut short is no place for a trailer, and no spare: whatever was promised may have been there.
+    let short = missing.is_some();
     if summary.record_count == 0 && summary.holes.is_empty() {
-        return Ok(Read::Empty(if short { 0 } else { header.len }));
+        return Ok(if short {
+            Read::Headless(file_len)
+        } else {
+            Read::Empty(header.len)
+        });
     }
+    report.quarantined.extend(missing.map(|range| Damage {
+        segment: stamp.segment,
+        offset: range.from,
+        len: range.to - range.from,
+        file: None,
+    }));
     let segment = Segment::new(stamp, header.len, path, Some(file));
     segment.last_batch.set(summary.last_batch.unwrap_or(0));
     segment.sealed.set(true);

@@ -10,7 +10,7 @@ use super::ahead::Ahead;
 use super::disk::File;
 use super::index::{Entries, INDEX_LEN_MAX, Index};
 use super::record::{BLOCK_LEN, RecordHeader, SegmentHeader, Trailer, VERSION};
-use super::recover::{Found, Scanner, Summary, WINDOW_MIN};
+use super::recover::{Found, Range, Scanner, Summary, WINDOW_MIN};
 use super::segment::Role;
 use super::{LogError, Options, Position, RecordView, Report};
 use crate::buffer::{Chunk, align_up};
@@ -130,11 +130,12 @@ pub(super) async fn front(
         .await
         .map_err(at("reading", &path))?;
     let index = match trailer.and_then(|trailer| trailer.index) {
-        Some(place) => {
+        // Nothing is written as an index of nothing, and nothing cannot be read.
+        Some(place) if place.len > 0 => {
             let read = file.read(u64::from(place.offset), align_up(place.len as usize));
             Some(read.await.map_err(at("reading", &path))?)
         }
-        None => None,
+        _ => None,
     };
     Ok(Ok(Front {
         file,
@@ -156,6 +157,15 @@ async fn read_trailer(file: &File, header: &SegmentHeader) -> io::Result<Option<
 }
 
 impl Front {
+    /// What the file is too short for. It was written in full before it got its name, so that was there.
+    pub(super) fn missing(&self) -> Option<Range> {
+        let (from, to) = (self.file_len, self.header.len);
+        (from < u64::from(to)).then_some(Range {
+            from: from as u32,
+            to,
+        })
+    }
+
     /// The index, if there is one and it is whole.
     fn entries(&self) -> Option<Entries<'_>> {
         let trailer = self.trailer.as_ref()?;
