@@ -24,10 +24,15 @@ pub(super) async fn read(inner: &Inner, position: Position) -> Result<Record, Re
         return Err(ReadError::Gone(position));
     }
     inner.use_file(&segment);
-    let pieces = pieces(&segment, position)
-        .await
-        .map_err(|source| ReadError::Io { position, source })?;
-    decode(&segment, position, pieces).ok_or(ReadError::Damaged(position))
+    let read = match pieces(&segment, position).await {
+        Ok(pieces) => decode(&segment, position, pieces).ok_or(ReadError::Damaged(position)),
+        Err(source) => Err(ReadError::Io { position, source }),
+    };
+    // Its file may have lost its name, or become another segment, while it was being read.
+    match read {
+        Err(_) if inner.segment(position.segment).is_none() => Err(ReadError::Gone(position)),
+        read => read,
+    }
 }
 
 /// The record's blocks as they are on disk.
