@@ -251,6 +251,11 @@ impl Ledger {
         }
         for (id, item) in &mut self.items {
             let is_there = found.items.contains_key(id) && !found.settled.contains_key(id);
+            // Segments go in their order: while an older one is there, so is all that lay in this one.
+            let is_freed = found
+                .first
+                .is_none_or(|first| first > item.position.segment);
+            let is_missing = !found.items.contains_key(id) && !found.settled.contains_key(id);
             match (is_there, item.settled) {
                 (true, Some(Known::Promised)) if !item.rotten => {
                     lines.push(format!("{id} was settled and came back: {item:?}"));
@@ -259,6 +264,11 @@ impl Ledger {
                     if matches!(item.known, Known::Promised | Known::Written) && !item.rotten =>
                 {
                     lines.push(format!("{id} is lost: {item:?}"));
+                }
+                (false, Some(_))
+                    if is_missing && !is_freed && item.known == Known::Promised && !item.rotten =>
+                {
+                    lines.push(format!("{id} is lost with its end: {item:?}"));
                 }
                 _ => {}
             }
@@ -279,6 +289,8 @@ impl Ledger {
 pub(crate) struct Found {
     items: BTreeMap<u64, (Position, Vec<u8>)>,
     settled: BTreeMap<u64, Position>,
+    /// The oldest segment of which anything was handed out.
+    first: Option<u32>,
     last: Option<(u32, u32)>,
     violations: Vec<String>,
 }
@@ -290,6 +302,7 @@ impl Found {
             self.violations.push(format!("{view:?} is out of order"));
         }
         self.last = place;
+        self.first.get_or_insert(view.position.segment);
         match view.kind {
             ITEM => {
                 self.items

@@ -89,7 +89,12 @@ impl Shared {
 
     fn options(&self) -> Options {
         let mut options = Options::new("/var/spool", 1);
-        options.segment_len = 64 << 10;
+        // Settings change from life to life.
+        let pick = |of: &[u32]| *self.chance.borrow_mut().pick(of);
+        options.segment_len = pick(&[64 << 10, 64 << 10, 64 << 10, 96 << 10]);
+        options.index_len_max = pick(&[0, 300, 4 << 10, 8 << 20, 8 << 20]);
+        options.open_files_max = pick(&[1, 3, 64]) as usize;
+        options.keeps_reserve = pick(&[0, 1]) == 1;
         options.first_segment_len = 32 << 10;
         options.batch_len_max = 16 << 10;
         options.copy_max = 4 << 10;
@@ -147,6 +152,19 @@ pub(crate) async fn live(shared: Rc<Shared>) {
     shard::spawn(Lane::Deliver, life.clone().settle()).detach();
     shard::spawn(Lane::Background, life.clone().free()).detach();
     shard::spawn(Lane::Deliver, life.clone().read_back()).detach();
+    if life.shared.is_closing.get() {
+        // What an index says is there has to be there.
+        let all: Vec<u64> = life
+            .shared
+            .ledger
+            .borrow()
+            .live()
+            .map(|(id, _)| id)
+            .collect();
+        for id in all {
+            life.read_one(id).await;
+        }
+    }
     while !life.shared.is_closing.get() {
         life.shared.closing.notified().await;
     }
@@ -417,36 +435,40 @@ impl Life {
     async fn read_back(self: Rc<Self>) {
         loop {
             self.shared.pause(3_000).await;
-            let Some(id) = self.any() else { continue };
-            let (position, len) = {
-                let mut ledger = self.shared.ledger.borrow_mut();
-                let item = ledger.item(id);
-                (item.position, item.len)
-            };
-            let read = self.log.read(position).await;
-            let mut ledger = self.shared.ledger.borrow_mut();
-            let item = ledger.item(id).clone();
-            let has_moved = item.position != position || item.noted;
-            match read {
-                Ok(record) => {
-                    let bytes: Vec<u8> = record
-                        .payload
-                        .chunks()
-                        .flat_map(|c| c.as_slice().to_vec())
-                        .collect();
-                    if bytes != content(id, len) || record.id != id || record.kind != ITEM {
-                        ledger.violate(format!("{id} reads as something else"));
-                    }
-                    ledger.counts.read_back += 1;
-                }
-                Err(ReadError::Gone(_)) if has_moved => {}
-                Err(ReadError::Damaged(_)) if item.rotten => {}
-                // What was never promised may be lost by a failed sync.
-                Err(_) if self.shared.is_faulty.get() && item.known != Known::Promised => {}
-                Err(ReadError::Damaged(_)) if has_moved => {}
-                Err(ReadError::Io { .. }) if self.shared.is_faulty.get() => {}
-                Err(error) => ledger.violate(format!("{id} does not read: {error}: {item:?}")),
+            if let Some(id) = self.any() {
+                self.read_one(id).await;
             }
+        }
+    }
+
+    async fn read_one(&self, id: u64) {
+        let (position, len) = {
+            let mut ledger = self.shared.ledger.borrow_mut();
+            let item = ledger.item(id);
+            (item.position, item.len)
+        };
+        let read = self.log.read(position).await;
+        let mut ledger = self.shared.ledger.borrow_mut();
+        let item = ledger.item(id).clone();
+        let has_moved = item.position != position || item.noted;
+        match read {
+            Ok(record) => {
+                let bytes: Vec<u8> = record
+                    .payload
+                    .chunks()
+                    .flat_map(|c| c.as_slice().to_vec())
+                    .collect();
+                if bytes != content(id, len) || record.id != id || record.kind != ITEM {
+                    ledger.violate(format!("{id} reads as something else"));
+                }
+                ledger.counts.read_back += 1;
+            }
+            Err(ReadError::Gone(_)) if has_moved => {}
+            Err(ReadError::Damaged(_)) if item.rotten => {}
+            // What was never promised may be lost by a failed sync.
+            Err(_) if self.shared.is_faulty.get() && item.known != Known::Promised => {}
+            Err(ReadError::Io { .. }) if self.shared.is_faulty.get() => {}
+            Err(error) => ledger.violate(format!("{id} does not read: {error}: {item:?}")),
         }
     }
 }
