@@ -4,8 +4,10 @@
 //! * what was answered 250 ends: delivered, or failed with a report to its sender;
 //! * what was refused, or never sent to its end, is never delivered;
 //! * what is delivered is the message, byte for byte;
-//! * a copy comes twice only where an answer was lost, or where the note of its end was younger at a crash
-//!   than a note may be;
+//! * a copy comes twice only where an answer was lost, or where the note of its end waited for its commit at
+//!   a crash: never where it is noted that its end follows, and the policy is not to send it again;
+//! * a flipped bit costs no more than the message of whose records it was a part;
+//! * memory stays within its bound;
 //! * the event log tells the same: no delivery that no host has taken, no reception that was not offered.
 //!
 //! It decides nothing but that, and knows the world only by its clock. Pure.
@@ -13,16 +15,15 @@
 use super::mail::{Shape, number_in, number_of};
 use super::plan::{Class, HOME, Plan, Way};
 use crate::message::without_received;
+use mailrail::message::Id;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::rc::Rc;
 
-/// The oldest that a note of an end may be and still be lost in a crash, in microseconds, with a disk that
-/// is well: the patience of a lazy note and two commits.
-const NOTE_MICROS_MAX: u64 = 60_000;
-
-/// The same with a disk that fails for a while.
-const ILL_NOTE_MICROS_MAX: u64 = 15_000_000;
+/// So long after the disk is well again, in microseconds, a note that it did not take may still wait: the
+/// pause before it is written anew, and a new segment for it.
+const RECOVERY_MICROS_MAX: u64 = 3_000_000;
 
 /// How a life of the server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,15 +53,23 @@ enum Promise {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Delivered,
+    /// In doubt, and taken for delivered.
+    Assumed,
     Bounced,
     Expired,
+}
+
+impl Told {
+    fn is_delivery(self) -> bool {
+        matches!(self, Self::Delivered | Self::Assumed)
+    }
 }
 
 /// A message for one recipient.
 #[derive(Clone, Debug, Default)]
 struct Copy {
-    /// When a host took it.
-    takings: Vec<u64>,
+    /// When a host took it, and in which life.
+    takings: Vec<(u64, usize)>,
     /// Its ends by the event log: when, in which life, and what.
     ends: Vec<(u64, usize, Told)>,
     /// How often a host refused it for good.
@@ -78,7 +87,7 @@ struct Case {
     /// The id by the event log.
     received: Option<String>,
     copies: Vec<Copy>,
-    /// A report to its sender failed, which nobody is told of.
+    /// A report to its sender failed, or was assumed to be delivered, which nobody is told of.
     report_failed: bool,
 }
 
@@ -99,9 +108,16 @@ pub struct Ledger {
     entries: u64,
     problems: Vec<String>,
     story: Option<Story>,
-    /// A disk that was not well may lose older notes.
-    is_disk_well: bool,
+    /// When the disk was not well.
+    illnesses: Vec<(u64, u64)>,
+    was_ill: bool,
+    /// Calls that were to fail when it was last looked at,
+    pending_failures: u32,
+    /// and when that was.
+    looked_at: u64,
     held_max: u64,
+    /// Whose records were damaged.
+    rotten: BTreeSet<u64>,
 }
 
 /// What a run came to, for reports.
@@ -123,6 +139,12 @@ pub struct Tally {
     pub crashes: u64,
     /// The most bytes of content and batches in memory at any time, over all shards.
     pub held_max: u64,
+    /// The most beyond what content may take.
+    pub held_beside_max: u64,
+    /// Copies in doubt that counted as delivered.
+    pub assumed: u64,
+    /// Messages of which a record was damaged.
+    pub rotten: u64,
 }
 
 impl Tally {
@@ -136,6 +158,9 @@ impl Tally {
         self.lives += other.lives;
         self.crashes += other.crashes;
         self.held_max = self.held_max.max(other.held_max);
+        self.held_beside_max = self.held_beside_max.max(other.held_beside_max);
+        self.assumed += other.assumed;
+        self.rotten += other.rotten;
     }
 }
 
@@ -159,9 +184,18 @@ impl Ledger {
             entries: 0,
             problems: Vec::new(),
             story,
-            is_disk_well: true,
+            illnesses: Vec::new(),
+            was_ill: false,
+            pending_failures: 0,
+            looked_at: 0,
             held_max: 0,
+            rotten: BTreeSet::new(),
         }
+    }
+
+    /// Which life of the server this is.
+    pub fn life(&self) -> usize {
+        self.lives.len()
     }
 
     /// How much was entered.
@@ -187,9 +221,43 @@ impl Ledger {
         self.problem(at, format_args!("{what}"));
     }
 
-    /// From now on the disk may lose more than it must.
-    pub fn disk_is_ill(&mut self) {
-        self.is_disk_well = false;
+    /// How the disk is: whether it is not well now, and how many calls are still to fail.
+    pub fn disk(&mut self, at: u64, is_ill: bool, pending_failures: u32) {
+        let has_failed = pending_failures < self.pending_failures;
+        if is_ill || self.was_ill || has_failed {
+            let from = if is_ill && !self.was_ill && !has_failed {
+                at
+            } else {
+                self.looked_at
+            };
+            match self.illnesses.last_mut() {
+                Some(last) if from <= last.1 + RECOVERY_MICROS_MAX => last.1 = at,
+                _ => self.illnesses.push((from, at)),
+            }
+        }
+        self.was_ill = is_ill;
+        self.pending_failures = pending_failures;
+        self.looked_at = at;
+    }
+
+    /// A record of these was damaged.
+    pub fn rotted(&mut self, ids: &[u64]) {
+        self.rotten.extend(ids);
+    }
+
+    fn is_rotten(&self, case: &Case) -> bool {
+        let id = case.received.as_deref().and_then(bits_of);
+        id.is_some_and(|id| self.rotten.contains(&id))
+    }
+
+    /// Whether a record was damaged that is no message's of the plan's: a report's, then.
+    fn is_report_rotten(&self) -> bool {
+        let known: BTreeSet<u64> = self
+            .cases
+            .iter()
+            .filter_map(|case| bits_of(case.received.as_deref()?))
+            .collect();
+        !self.rotten.is_subset(&known)
     }
 
     /// Whether a message may have been sent to its end.
@@ -198,7 +266,14 @@ impl Ledger {
     }
 
     /// So many bytes of content and batches are in memory.
-    pub fn held(&mut self, bytes: u64) {
+    pub fn held(&mut self, at: u64, bytes: u64) {
+        let most = self.plan.held_bytes_max();
+        if bytes > most && self.held_max <= most {
+            self.problem(
+                at,
+                format_args!("{bytes} bytes are in memory, {most} may be"),
+            );
+        }
         self.held_max = self.held_max.max(bytes);
     }
 
@@ -250,8 +325,15 @@ impl Ledger {
         }
     }
 
-    /// A host has taken a message, and is about to say so.
-    pub fn taken(&mut self, at: u64, is_report: bool, recipients: &[String], content: &[u8]) {
+    /// A host has taken a message from a life of the server, and is about to say so.
+    pub fn taken(
+        &mut self,
+        at: u64,
+        life: usize,
+        is_report: bool,
+        recipients: &[String],
+        content: &[u8],
+    ) {
         self.entries += 1;
         self.tell(
             at,
@@ -259,7 +341,9 @@ impl Ledger {
         );
         for recipient in recipients {
             match self.copy_of(recipient) {
-                Some((number, index)) => self.taken_copy(at, recipient, number, index, content),
+                Some((number, index)) => {
+                    self.taken_copy((at, life), recipient, (number, index), content)
+                }
                 None if is_report && recipient.ends_with(HOME) => {
                     self.taken_report(at, recipient, content);
                 }
@@ -270,13 +354,13 @@ impl Ledger {
 
     fn taken_copy(
         &mut self,
-        at: u64,
+        (at, life): (u64, usize),
         recipient: &str,
-        number: usize,
-        index: usize,
+        (number, index): (usize, usize),
         content: &[u8],
     ) {
-        self.cases[number].copies[index].takings.push(at);
+        self.judge_taking((at, life), recipient, (number, index));
+        self.cases[number].copies[index].takings.push((at, life));
         let is_whole = content.starts_with(b"Received: ")
             && without_received(content) == self.plan.mails[number].content();
         if !is_whole {
@@ -293,7 +377,7 @@ impl Ledger {
                 );
             }
             // An error of the disk: what became of it is not known.
-            Promise::Refused(451) => {}
+            Promise::Refused(451) if !self.illnesses.is_empty() => {}
             Promise::Refused(code) => {
                 self.problem(
                     at,
@@ -302,6 +386,38 @@ impl Ledger {
             }
             Promise::Offered | Promise::Accepted(_) => {}
         }
+    }
+
+    /// Whether a copy may be taken that was taken before, or that has ended.
+    fn judge_taking(
+        &mut self,
+        (at, life): (u64, usize),
+        recipient: &str,
+        (number, index): (usize, usize),
+    ) {
+        let case = &self.cases[number];
+        let copy = &case.copies[index];
+        // What comes of a connection says nothing of lives after it.
+        let ended = copy.ends.iter().rfind(|end| end.1 <= life).copied();
+        let Some((when, earlier)) = copy.takings.last().copied() else {
+            return;
+        };
+        if self.is_rotten(case) {
+            return;
+        }
+        let what = match ended {
+            _ if self.plan.is_sent_once() && case.class == Class::Fsync => "though it was noted",
+            Some((_, ended, _)) if ended == life => "though it had ended in this life",
+            Some((ended_at, ended, _)) if !self.may_note_be_lost(case, ended_at, ended) => {
+                "though its end was committed"
+            }
+            None if earlier == life && self.plan.hears_every_answer() => "though it was answered",
+            _ => return,
+        };
+        self.problem(
+            at,
+            format_args!("{recipient} was taken again, {what}; the first at {when}"),
+        );
     }
 
     fn taken_report(&mut self, at: u64, recipient: &str, content: &[u8]) {
@@ -394,6 +510,8 @@ impl Ledger {
             _ => {}
         }
         let told = match kind.as_str() {
+            // No host has answered: there is no code.
+            "Delivery" if event["response"]["code"].as_u64() == Some(0) => Told::Assumed,
             "Delivery" => Told::Delivered,
             "Bounce" => Told::Bounced,
             "Expiration" => Told::Expired,
@@ -408,6 +526,10 @@ impl Ledger {
             self.problem(at, format_args!("{recipients:?} expired after {age_ms} ms"));
         }
         for recipient in &recipients {
+            let is_unreadable = bits_of(&id).is_some_and(|id| self.rotten.contains(&id));
+            if recipient.is_empty() && is_unreadable {
+                continue;
+            }
             if let Some((number, index)) = self.copy_of(recipient) {
                 self.end(at, number, index, &id, told);
             } else if let Some(number) = number_in(recipient).filter(|n| *n < self.cases.len()) {
@@ -453,7 +575,7 @@ impl Ledger {
         copy.ends.push((at, life, told));
         let delivered = copy.ends.iter().filter(|end| end.2 == Told::Delivered);
         let (delivered, taken) = (delivered.count(), copy.takings.len());
-        let (class, refusals) = (case.class, copy.refusals);
+        let refusals = copy.refusals;
         let recipient = &self.plan.mails[number].recipients[index];
         let recipient = recipient.clone();
         if delivered > taken {
@@ -461,6 +583,9 @@ impl Ledger {
                 at,
                 format_args!("{recipient}: {delivered} deliveries told, {taken} taken"),
             );
+        }
+        if told == Told::Assumed && !self.plan.assumes() {
+            self.problem(at, format_args!("{recipient} counts as delivered"));
         }
         if told == Told::Bounced && refusals == 0 && !self.may_fail(number, &recipient) {
             self.problem(
@@ -482,23 +607,10 @@ impl Ledger {
         if earlier == life {
             return self.problem(at, format_args!("{recipient} ended twice in one life"));
         }
-        let (ended, how) = self.lives[earlier];
-        let age = ended - when;
-        let may_be_lost = match (class, how) {
-            (Class::Write | Class::Memory, _) if self.has_lost_power(earlier) => true,
-            // A note whose commit failed is written anew, once the disk takes it.
-            (_, End::Stopped) => !self.is_disk_well && age <= ILL_NOTE_MICROS_MAX,
-            (Class::Fsync, _) | (Class::Write, End::Killed) => {
-                let most = if self.is_disk_well {
-                    NOTE_MICROS_MAX
-                } else {
-                    ILL_NOTE_MICROS_MAX
-                };
-                age <= most
-            }
-            (Class::Write | Class::Memory, _) => true,
-        };
-        if !may_be_lost {
+        let case = &self.cases[number];
+        if !self.is_rotten(case) && !self.may_note_be_lost(case, when, earlier) {
+            let (ended, how) = self.lives[earlier];
+            let age = ended - when;
             self.problem(
                 at,
                 format_args!(
@@ -506,6 +618,23 @@ impl Ledger {
                 ),
             );
         }
+    }
+
+    /// Whether a note of then may have gone with the life it was written in, or with a later power cut: by
+    /// its class, or since it was not committed yet.
+    fn may_note_be_lost(&self, case: &Case, when: u64, life: usize) -> bool {
+        let (ended, how) = self.lives[life];
+        let is_young = how != End::Stopped && ended - when <= self.plan.note_micros_max();
+        // It waits from its first commit on for a disk that takes it.
+        let waits = self.illnesses.iter().any(|(from, to)| {
+            *from <= when + self.plan.note_micros_max() && *to + RECOVERY_MICROS_MAX >= ended
+        });
+        let by_class = match (case.class, how) {
+            (Class::Fsync, _) => false,
+            (Class::Memory, End::Killed | End::PowerCut) => true,
+            (Class::Write | Class::Memory, _) => self.has_lost_power(life),
+        };
+        is_young || waits || by_class
     }
 
     /// Whether a copy may fail without a host that refused it.
@@ -545,12 +674,14 @@ impl Ledger {
                 format_args!("{number} was received, {:?}", case.promise),
             );
         }
-        if !matches!(case.promise, Promise::Accepted(_)) || self.may_be_lost(&case) {
+        // What the server has told to be received is promised, even if its sender did not hear the answer.
+        let is_promised = matches!(case.promise, Promise::Accepted(_) | Promise::Offered);
+        if !is_promised || case.received.is_none() || self.may_be_lost(&case) {
             return;
         }
         for (recipient, copy) in mail.recipients.iter().zip(&case.copies) {
-            let is_delivered = copy.ends.iter().any(|end| end.2 == Told::Delivered);
-            let is_failed = copy.ends.iter().any(|end| end.2 != Told::Delivered);
+            let is_delivered = copy.ends.iter().any(|end| end.2.is_delivery());
+            let is_failed = copy.ends.iter().any(|end| !end.2.is_delivery());
             if !is_delivered && !is_failed {
                 let taken = copy.takings.len();
                 self.problem(
@@ -558,7 +689,10 @@ impl Ledger {
                     format_args!("{recipient} of {number} is lost, taken {taken}"),
                 );
             }
-            let is_told = copy.reports > 0 || mail.sender.is_empty() || case.report_failed;
+            let is_told = copy.reports > 0
+                || mail.sender.is_empty()
+                || case.report_failed
+                || self.is_report_rotten();
             if is_failed && !is_delivered && !is_told {
                 self.problem(
                     at,
@@ -577,6 +711,9 @@ impl Ledger {
 
     /// Whether the life in which it was accepted ended in a way that its class does not outlast.
     fn may_be_lost(&self, case: &Case) -> bool {
+        if self.is_rotten(case) {
+            return true;
+        }
         let Some((_, end)) = self.lives.get(case.life) else {
             return false;
         };
@@ -610,13 +747,23 @@ impl Ledger {
                 tally.copies += u64::from(matches!(case.promise, Promise::Accepted(_)));
                 tally.taken += u64::from(taken > 0);
                 tally.duplicates += taken.saturating_sub(1);
-                tally.failed += u64::from(copy.ends.iter().any(|end| end.2 != Told::Delivered));
+                tally.failed += u64::from(copy.ends.iter().any(|end| !end.2.is_delivery()));
+                let assumed = copy.ends.iter().filter(|end| end.2 == Told::Assumed);
+                tally.assumed += assumed.count() as u64;
             }
         }
         let crashes = self.lives.iter().filter(|life| life.1 != End::Stopped);
         tally.lives = self.lives.len() as u64;
         tally.crashes = crashes.count() as u64;
         tally.held_max = self.held_max;
+        tally.held_beside_max =
+            (self.held_max + self.plan.held_beside()).saturating_sub(self.plan.held_bytes_max());
+        tally.rotten = self.rotten.len() as u64;
         tally
     }
+}
+
+/// An id as a record has it.
+fn bits_of(id: &str) -> Option<u64> {
+    Id::parse(id.as_bytes()).map(Id::to_bits)
 }

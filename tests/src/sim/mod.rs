@@ -4,6 +4,7 @@
 //! * `plan`: everything that a seed decides before it begins. Pure.
 //! * `mail`: the messages, byte for byte. Pure.
 //! * `ledger`: what happened, in its order, and the judgement. Pure.
+//! * `segment`: which records of a segment a damaged byte belongs to. Pure.
 //! * `sender`: clients of all manners.
 //! * `sink`: the next hosts, in all their moods.
 //! * `scenario`: a run of a seed from its beginning to its end.
@@ -12,6 +13,7 @@ pub mod ledger;
 pub mod mail;
 pub mod plan;
 mod scenario;
+mod segment;
 mod sender;
 mod sink;
 

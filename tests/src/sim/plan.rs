@@ -1,7 +1,7 @@
 //! Everything that a seed decides before its run begins. Pure.
 
 use super::mail::{Mail, Shape};
-use mailrail::config::{Config, Surroundings};
+use mailrail::config::{Config, DoubtJournal, DoubtPolicy, Surroundings};
 use mailrail_runtime::sim::Chance;
 use mailrail_runtime::sim::disk::{Call, Faults};
 use mailrail_runtime::sim::net::Weather;
@@ -21,6 +21,12 @@ pub const SIZE_MAX: u64 = 24 << 10;
 pub const SEGMENT_LEN: u64 = 64 << 10;
 
 const SECOND: u64 = 1_000_000;
+/// How long a lazy note waits for company.
+const NOTE_PATIENCE_MICROS: u64 = 20_000;
+/// The server's own factor between the budget and content in memory at all.
+const MEMORY_FACTOR: u64 = 4;
+/// What is in memory beside content: batches, windows of recovery, the last chunk of each session.
+const HELD_BESIDE_MAX: u64 = 256 << 10;
 
 /// How sure a message is that came to a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +68,7 @@ pub struct Domain {
 }
 
 /// How often a host misbehaves while the storm lasts, in a million.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mood {
     /// Refuses a connection with 421 or 554, at its greeting.
     pub turned_away: u32,
@@ -171,6 +177,8 @@ pub enum Act {
     DiskFull(u64, u64),
     /// The server and this machine hear nothing of each other for so long.
     Part(IpAddr, u64),
+    /// A bit of a segment of the server's log flips: somewhere by the first number, which one by the second.
+    Rot(u64, u8),
 }
 
 /// When something happens: after so many entries of the ledger, at the latest at this time, and then so
@@ -218,17 +226,27 @@ impl Plan {
         let has_moods = chance.below(4) > 0;
         let hosts = hosts(&mut chance, has_moods);
         let domains = domains(&mut chance, hosts.len());
-        let classes = classes(&mut chance);
+        let mut classes = classes(&mut chance);
         let mails = mails(&mut chance, &domains);
-        let clients = clients(&mut chance, &mails, classes.len());
+        let mut clients = clients(&mut chance, &mails, classes.len());
         let shards = 1 + chance.below(3) as usize;
-        let acts = acts(&mut chance, &hosts);
+        let mut acts = acts(&mut chance, &hosts);
         let weather = match chance.below(3) {
             0 => Weather::fair(),
             _ => Weather::any(&mut chance),
         };
         let disk = disk(&mut chance);
-        let config = config(&mut chance, shards, &classes, &domains, &hosts);
+        // Drawn apart, so that without it a seed's plan is what it was.
+        let mut extra = Chance::new(seed ^ 0x6578_7472);
+        let has_extra = extra.below(3) == 0;
+        if has_extra {
+            soften(&mut extra, &mut classes, &mut clients);
+        }
+        let mut config = config(&mut chance, shards, &classes, &domains, &hosts);
+        if has_extra {
+            doubt(&mut extra, &mut config);
+            rot(&mut extra, &mut acts);
+        }
         Self {
             seed,
             config,
@@ -241,6 +259,43 @@ impl Plan {
             disk,
             acts,
         }
+    }
+
+    /// The oldest that a note of an end may be and still wait for its commit, on a disk that is well, in
+    /// microseconds: the patience of a lazy note, the commit under way, and its own.
+    pub fn note_micros_max(&self) -> u64 {
+        NOTE_PATIENCE_MICROS + 2 * (self.disk.write_micros.end + self.disk.sync_micros.end)
+    }
+
+    /// The most bytes of content and batches that may ever be in memory, over all shards.
+    pub fn held_bytes_max(&self) -> u64 {
+        let share = self.config.spool.memory_budget;
+        let content = (share * MEMORY_FACTOR).max(2 * SIZE_MAX);
+        content + HELD_BESIDE_MAX
+    }
+
+    /// Whether an answer of a next host is never lost but with the server's life.
+    pub fn hears_every_answer(&self) -> bool {
+        let is_clear = |host: &Host| host.mood == Mood::default();
+        let is_parted = |act: &(When, Act)| matches!(act.1, Act::Part(..));
+        self.weather == Weather::fair()
+            && self.hosts.iter().all(is_clear)
+            && !self.acts.iter().any(is_parted)
+    }
+
+    /// How much of [`Self::held_bytes_max`] is for other things than content.
+    pub fn held_beside(&self) -> u64 {
+        HELD_BESIDE_MAX
+    }
+
+    /// Whether what is in doubt may count as delivered.
+    pub fn assumes(&self) -> bool {
+        self.config.delivery.in_doubt_policy == DoubtPolicy::AssumeDelivered
+    }
+
+    /// Whether what was sent to its end is never sent again, whatever comes.
+    pub fn is_sent_once(&self) -> bool {
+        self.config.delivery.in_doubt_policy != DoubtPolicy::Retry
     }
 
     /// The domain of an address.
@@ -479,6 +534,48 @@ fn acts(chance: &mut Chance, hosts: &[Host]) -> Vec<(When, Act)> {
         acts.push((when, act));
     }
     acts
+}
+
+/// More of what promises less.
+fn soften(chance: &mut Chance, classes: &mut Vec<Class>, clients: &mut [Client]) {
+    let class = match chance.below(3) {
+        0 => Class::Memory,
+        1 => Class::Write,
+        _ => return,
+    };
+    if classes.len() == 1 {
+        classes.push(class);
+        for client in clients {
+            client.listener = chance.below(2) as usize;
+        }
+    }
+}
+
+/// Whether it is noted that the end of a message follows, and what is then made of it.
+fn doubt(chance: &mut Chance, config: &mut Config) {
+    let policy = match chance.below(4) {
+        0 => return,
+        1 => DoubtPolicy::Retry,
+        2 => DoubtPolicy::Hold,
+        _ => DoubtPolicy::AssumeDelivered,
+    };
+    config.delivery.in_doubt = DoubtJournal::Record;
+    config.delivery.in_doubt_policy = policy;
+}
+
+fn rot(chance: &mut Chance, acts: &mut Vec<(When, Act)>) {
+    if chance.below(3) > 0 {
+        return;
+    }
+    for _ in 0..1 + chance.below(3) {
+        let at = chance.below(acts.len() as u64 + 1) as usize;
+        let when = When {
+            entries: chance.below(60),
+            latest: chance.below(30 * SECOND),
+            later: chance.below(1000),
+        };
+        acts.insert(at, (when, Act::Rot(chance.next(), chance.next() as u8)));
+    }
 }
 
 fn config(

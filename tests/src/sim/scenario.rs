@@ -2,7 +2,7 @@
 
 use super::ledger::{End, Ledger, Story, Tally};
 use super::plan::{Act, NAMES, Plan, SERVER, Way, When};
-use super::{sender, sink};
+use super::{segment, sender, sink};
 use mailrail::config::Config;
 use mailrail::sim::Server;
 use mailrail_runtime::buffer;
@@ -91,6 +91,10 @@ struct Inner {
     ledger: RefCell<Ledger>,
     lines: mpsc::Receiver<(u64, Vec<u8>)>,
     is_storm: Cell<bool>,
+    /// Until then the server's disk stands still.
+    stalled_until: Cell<u64>,
+    /// The server's machine.
+    server: Host,
     /// Something was entered.
     entered: Notify,
 }
@@ -122,7 +126,17 @@ impl Shared {
             world.note(&line);
             ledger.event(at, &line);
         }
-        ledger.held(buffer::held_bytes() as u64);
+        let at = world.micros();
+        let is_stalled = at < self.0.stalled_until.get();
+        let (is_ill, pending) = self.0.server.disk().with_faults(|faults| {
+            let (always, counted): (Vec<_>, Vec<_>) =
+                (faults.failing.iter()).partition(|failing| failing.times == u32::MAX);
+            let is_ill = !always.is_empty() || faults.capacity < CAPACITY || is_stalled;
+            let pending = counted.iter().map(|failing: &&Failing| failing.times).sum();
+            (is_ill, pending)
+        });
+        ledger.disk(at, is_ill, pending);
+        ledger.held(at, buffer::held_bytes() as u64);
     }
 
     pub(super) fn offered(&self, number: usize, listener: usize) {
@@ -151,8 +165,13 @@ impl Shared {
         self.enter(|ledger, at| ledger.refused_by_host(at, recipient));
     }
 
-    pub(super) fn taken(&self, is_null: bool, recipients: &[String], content: &[u8]) {
-        self.enter(|ledger, at| ledger.taken(at, is_null, recipients, content));
+    /// Which life of the server this is.
+    pub(super) fn life(&self) -> usize {
+        self.0.ledger.borrow().life()
+    }
+
+    pub(super) fn taken(&self, life: usize, is_null: bool, recipients: &[String], content: &[u8]) {
+        self.enter(|ledger, at| ledger.taken(at, life, is_null, recipients, content));
         self.0.world.note(content);
     }
 }
@@ -172,16 +191,19 @@ struct Director {
 impl Director {
     fn new(world: World, plan: Rc<Plan>, story: Option<Story>) -> Self {
         let (lines, told) = mpsc::channel();
+        let host = world.host(SERVER);
         let inner = Inner {
             world: world.clone(),
             ledger: RefCell::new(Ledger::new(Rc::clone(&plan), story)),
             lines: told,
             is_storm: Cell::new(true),
+            stalled_until: Cell::new(0),
+            server: host.clone(),
             entered: Notify::new(),
             plan: Rc::clone(&plan),
         };
         Self {
-            host: world.host(SERVER),
+            host,
             world,
             shared: Shared(Rc::new(inner)),
             config: plan.config.clone(),
@@ -336,7 +358,6 @@ impl Director {
             }
             Act::Jump(millis) => self.world.jump(millis),
             Act::DiskFails(call, rate, micros) => {
-                self.disk_is_ill();
                 let failing = Failing {
                     rate,
                     ..Failing::always(call)
@@ -348,15 +369,15 @@ impl Director {
                 });
             }
             Act::DiskFailsOnce(call) => {
-                self.disk_is_ill();
                 self.host.disk().fail_once(call);
             }
             Act::DiskStalls(micros) => {
-                self.disk_is_ill();
                 self.host.disk().stall(micros);
+                let until = self.world.micros() + micros;
+                let stalled_until = &self.shared.0.stalled_until;
+                stalled_until.set(stalled_until.get().max(until));
             }
             Act::DiskFull(left, micros) => {
-                self.disk_is_ill();
                 let disk = self.host.disk().clone();
                 let used = disk.used();
                 disk.with_faults(|faults| faults.capacity = used + left);
@@ -376,11 +397,35 @@ impl Director {
                     server.fill_event_log(false);
                 }
             }
+            Act::Rot(place, bit) => self.rot(place, bit),
         }
+        self.shared.catch_up();
     }
 
-    fn disk_is_ill(&self) {
-        self.shared.enter(|ledger, _| ledger.disk_is_ill());
+    /// Flips a bit of a segment, where something was written.
+    fn rot(&self, place: u64, bit: u8) {
+        let disk = self.host.disk();
+        let mut files = disk.files();
+        files.retain(|(path, len)| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("segment-") && *len > 0
+        });
+        if files.is_empty() {
+            return;
+        }
+        let path = &files[place as usize % files.len()].0;
+        let content = disk.read(path).unwrap_or_default();
+        let Some((offset, hit)) = segment::place(&content, place >> 16) else {
+            return;
+        };
+        disk.rot(path, offset, bit);
+        self.shared.enter(|ledger, at| {
+            ledger.tell(
+                at,
+                format_args!("disk: {} rots at {offset}: {hit:?}", path.display()),
+            );
+            ledger.rotted(&hit);
+        });
     }
 
     /// Something passes by itself.

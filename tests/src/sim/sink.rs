@@ -29,6 +29,7 @@ pub(super) async fn run(world: World, shared: Shared, index: usize) {
             out: Vec::new(),
             chance: world.chance().fork(),
             index,
+            life: shared.life(),
             is_null: false,
             recipients: Vec::new(),
             content: Vec::new(),
@@ -52,6 +53,8 @@ struct Session {
     out: Vec<u8>,
     chance: Chance,
     index: usize,
+    /// The life of the server that has connected: what it sent may be read in a later one.
+    life: usize,
     is_null: bool,
     recipients: Vec<String>,
     content: Vec<u8>,
@@ -183,7 +186,7 @@ impl Session {
                 return self.say("554 5.7.1 unwanted").await;
             }
         }
-        shared.taken(self.is_null, &recipients, &content);
+        shared.taken(self.life, self.is_null, &recipients, &content);
         if shared.is_storm() && self.chance.in_a_million(host.mood.taken_in_silence) {
             return broken();
         }
