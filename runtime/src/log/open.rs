@@ -385,6 +385,14 @@ async fn copy_aside(file: &File, range: &Range, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether the disk is full, or the part of it that is ours.
+fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// Begins a segment and sets the two tasks going.
 async fn start(options: Options, directory: PathBuf, state: State) -> Result<Rc<Inner>, LogError> {
     // A spare makes the first segment in no time; without one it is a short one.
@@ -397,7 +405,7 @@ async fn start(options: Options, directory: PathBuf, state: State) -> Result<Rc<
     match inner.make_segment(len).await {
         Ok(first) => inner.state.borrow_mut().segments.push_back(Rc::new(first)),
         // What is there can still be delivered, and noted in the reserve; the keeper tries again.
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+        Err(error) if is_out_of_space(&error) => {
             inner.state.borrow_mut().full = true;
             if let Some(first) = inner.take_reserve().await {
                 inner.state.borrow_mut().segments.push_back(Rc::new(first));

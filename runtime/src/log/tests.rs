@@ -11,6 +11,7 @@ use crate::signal::Notify;
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
+const EDQUOT: i32 = 122;
 
 fn run<F: Future>(test: impl FnOnce(Rc<Path>) -> F) -> F::Output {
     let directory = tempfile::tempdir().unwrap();
@@ -18,16 +19,19 @@ fn run<F: Future>(test: impl FnOnce(Rc<Path>) -> F) -> F::Output {
     shard::run_one(test(directory.path().into())).expect("a shard starts")
 }
 
-async fn open(path: &Path) -> (Log, Vec<u64>) {
-    let mut ids = Vec::new();
-    let options = Options {
+fn options(path: &Path) -> Options {
+    Options {
         segment_len: 256 << 10,
         first_segment_len: 128 << 10,
         batch_len_max: 64 << 10,
         min_free_space: 0,
         ..Options::new(path, 1)
-    };
-    let (log, _) = Log::open(options, &mut |view| ids.push(view.id))
+    }
+}
+
+async fn open(path: &Path) -> (Log, Vec<u64>) {
+    let mut ids = Vec::new();
+    let (log, _) = Log::open(options(path), &mut |view| ids.push(view.id))
         .await
         .unwrap();
     // Until the next segment is prepared, so that no call planned by the test is used up by that.
@@ -182,6 +186,29 @@ fn a_disk_that_fails_for_good_makes_the_log_full_and_not_wrong() {
         assert_eq!(error, AppendError::Full);
         assert!(!log.available());
         assert_eq!(confirmed, [false, false]);
+        log.close().await;
+    });
+}
+
+#[test]
+fn a_log_opens_where_its_quota_is_used_up() {
+    run(async |path| {
+        let (log, _) = open(&path).await;
+        log.committed(append(&log, 1).ticket).await.unwrap();
+        log.close().await;
+        // Without a spare a start has to make a file.
+        for entry in std::fs::read_dir(path.join("log-1")).unwrap() {
+            let file = entry.unwrap();
+            if file.file_name() != "segment-00000001" {
+                std::fs::remove_file(file.path()).unwrap();
+            }
+        }
+        plan(Call::Create, Fault::Fail(EDQUOT));
+        let mut ids = Vec::new();
+        let opened = Log::open(options(&path), &mut |view| ids.push(view.id)).await;
+        let (log, _) = opened.expect("what is there can still be delivered");
+        assert_eq!(ids, [1]);
+        assert!(!log.available());
         log.close().await;
     });
 }
