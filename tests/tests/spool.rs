@@ -135,6 +135,7 @@ fn a_spool_in_order_is_whole() {
             "all is whole",
             "2 messages wait, 4 recipients, 0 in doubt",
             "index whole",
+            "reserve for a start",
         ],
     );
     let dump = assert_told(
@@ -169,6 +170,7 @@ fn a_spool_in_order_is_whole() {
     assert_eq!(count("in-doubt records").as_deref(), Some("0"));
     assert_eq!(count("messages that wait").as_deref(), Some("2"));
     assert_eq!(count("damaged ranges").as_deref(), Some("0"));
+    assert_eq!(count("foreign files").as_deref(), Some("0"));
     assert_eq!(files(&server), before, "the spool was changed");
     server.start();
 }
@@ -223,6 +225,13 @@ fn damaged_content_is_found_and_the_rest_told() {
 #[test]
 fn what_a_start_set_aside_is_told() {
     let (mut server, _sink) = with_mail(setup());
+    // A batch behind the damage: without one it would be a torn end.
+    let later = server.client().submit(
+        "from@client.example",
+        &["one@sink.example"],
+        &message::with_id("good", 100),
+    );
+    later.expect("a reply").expect(250);
     server.kill();
     let (path, at) = content_of(&server);
     hurt(&path, |bytes| bytes[at] ^= 1);

@@ -76,6 +76,13 @@ pub enum Item {
         /// Bytes of the file.
         len: u64,
     },
+    /// A file kept for a start on a full disk.
+    Reserve {
+        /// Its number.
+        number: u32,
+        /// Bytes of the file.
+        len: u64,
+    },
     /// A file that was being prepared when the log was left.
     Unfinished {
         /// Its number.
@@ -125,6 +132,7 @@ pub async fn inspect(
         let name = name.clone();
         item(match Role::parse(&name) {
             Some((Role::Spare, number)) => Item::Spare { number, len },
+            Some((Role::Reserve, number)) => Item::Reserve { number, len },
             Some((Role::New, number)) => Item::Unfinished { number, len },
             _ if SET_ASIDE.iter().any(|front| name.starts_with(front)) => {
                 Item::SetAside { name, len }

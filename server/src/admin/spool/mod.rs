@@ -181,6 +181,9 @@ impl Reader<'_> {
             (Question::Check, Item::Spare { number, len }) => {
                 self.say(format_args!("log-{log} {number:08x}  spare  {len} bytes"));
             }
+            (Question::Check, Item::Reserve { number, len }) => self.say(format_args!(
+                "log-{log} {number:08x}  reserve for a start on a full disk  {len} bytes"
+            )),
             (Question::Check, Item::Unfinished { number, len }) => self.say(format_args!(
                 "log-{log} {number:08x}  was being prepared  {len} bytes"
             )),

@@ -44,6 +44,7 @@ pub(super) struct Totals {
     ended_count: u64,
     indexed_count: u64,
     spares: Sum,
+    reserves: Sum,
     unfinished: Sum,
     batch_count: u64,
     records: [Sum; KINDS.len()],
@@ -94,6 +95,7 @@ impl Totals {
             }
             Item::Unreadable { len, .. } => self.unreadable.add(*len),
             Item::Spare { len, .. } => self.spares.add(*len),
+            Item::Reserve { len, .. } => self.reserves.add(*len),
             Item::Unfinished { len, .. } => self.unfinished.add(*len),
             Item::SetAside { len, .. } => self.set_aside.add(*len),
             _ => self.unknown_name_count += 1,
@@ -168,6 +170,7 @@ impl fmt::Display for Totals {
         count(f, "  ended in order", self.ended_count)?;
         count(f, "  with an index", self.indexed_count)?;
         sum(f, "spare segments", self.spares)?;
+        sum(f, "reserves", self.reserves)?;
         sum(f, "being prepared", self.unfinished)?;
         count(f, "batches", self.batch_count)?;
         for (kind, of_kind) in KINDS.iter().zip(self.records) {
