@@ -153,7 +153,7 @@ impl Memory {
             .flatten()
     }
 
-    /// It wants nothing any more.
+    /// It wants nothing any more: the next in line is to be asked.
     pub(super) fn leave(&self, claimant: Claimant) {
         for room in [&self.small, &self.large] {
             let mut room = room.borrow_mut();
@@ -162,6 +162,7 @@ impl Memory {
             }
             room.waiting.retain(|other| *other != claimant);
         }
+        self.tell();
     }
 
     /// Bytes reserved now.
@@ -294,6 +295,30 @@ mod tests {
         assert_eq!(first, [lanes[1]]);
         let _two = memory.reserve(lanes[1], LARGE, 0).expect("its turn");
         assert!(memory.reserve(lanes[2], small, 0).is_some(), "and then its");
+    }
+
+    /// Otherwise a line of those would stand for a second each, beside room that nobody uses.
+    #[test]
+    fn behind_one_who_left_the_next_is_asked_at_once() {
+        let lanes = lanes(3);
+        let memory = Memory::new(24 * MIB);
+        let one = memory
+            .reserve(lanes[0], LARGE, 0)
+            .expect("nothing is there");
+        assert!(memory.reserve(lanes[1], LARGE, 0).is_none());
+        assert!(memory.reserve(lanes[2], LARGE, 0).is_none());
+        drop(one);
+        let is_told = || {
+            let mut told = std::pin::pin!(memory.freed.notified());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            told.as_mut().poll(&mut context).is_ready()
+        };
+        assert!(is_told(), "room came back");
+        assert!(!is_told());
+        memory.leave(lanes[1]);
+        assert!(is_told(), "the other one may have it");
+        memory.leave(lanes[2]);
+        assert!(!is_told(), "nobody is left");
     }
 
     #[test]
