@@ -286,6 +286,31 @@ fn what_gets_too_old_is_returned() {
     assert!(!wait_for_events(&server, "TransientFailure", 1).is_empty());
 }
 
+/// One group of recipients in two batches: the last attempt of the second ends them all, and the sender hears
+/// of each.
+#[test]
+fn nobody_of_a_group_gets_too_old_unheard() {
+    let sink = Sink::with(Script::new(|step| match step.argument {
+        argument if argument.contains("late@") => Answer::Say("451 4.3.0 not yet"),
+        _ => Answer::Accept,
+    }));
+    let server = impatient(&sink)
+        .set("queue", "max_age = \"1s\"")
+        .set("delivery", "max_recipients_per_batch = 1")
+        .start();
+    let recipients = ["1late@sink.example", "2late@sink.example"];
+    submit(&server, "sender@client.example", &recipients, "batches");
+    let mut told = String::new();
+    while !recipients.iter().all(|recipient| told.contains(recipient)) {
+        told.push_str(&String::from_utf8_lossy(&sink.next().content));
+    }
+    let events = wait_for_events(&server, "Expiration", 1);
+    let events = serde_json::Value::from(events).to_string();
+    for recipient in recipients {
+        assert!(events.contains(recipient), "{recipient} is not in {events}");
+    }
+}
+
 /// One connection takes many messages, and no more than it may.
 #[test]
 fn connections_are_used_again() {

@@ -87,11 +87,27 @@ impl World {
             .queue
             .borrow_mut()
             .judge_in_doubt(now(), entry, &outcome, tried, doubt);
-        self.conclude(Case {
+        // Others of the group become too old with those that were tried, and this report knows nothing of them.
+        let unheard = verdict.expired & !outcome.deferred;
+        let mut case = Case {
             verdict,
             report,
             message: parcel.loaded.into_inner(),
             _room: parcel.room,
+        };
+        if unheard == 0 {
+            return self.conclude(case);
+        }
+        let world = self.rc();
+        self.spawn_work(async move {
+            let (id, first) = (case.verdict.id, case.verdict.first);
+            let doubt = world.queue.borrow().in_doubt(id, first) & unheard;
+            let answer = world.last_answer(&case.verdict).await;
+            case.report = case
+                .report
+                .and(unheard & !doubt, answer)
+                .and(doubt, deliver::in_doubt(None));
+            world.conclude(case);
         });
     }
 
