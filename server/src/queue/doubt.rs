@@ -60,18 +60,28 @@ impl Queue {
     }
 
     /// Takes the recipients in doubt of a group out, to be settled or given back like any other parcel;
-    /// `None` while their entry is not waiting for a time: whoever settles it hears of them then.
+    /// `None` while they are on a connection, or about to be tried: whoever settles it hears of them then.
     pub fn recall(&mut self, now: Timestamp, id: Id, first: u16) -> Option<Parcel> {
         let message = self.entries.find_message(id)?;
-        let entry = self.entries.entries_of(message).find(|&entry| {
-            let entry = self.entries.entry(entry);
-            entry.first() == first && entry.stage() == Stage::Scheduled
-        })?;
+        let entry = self
+            .entries
+            .entries_of(message)
+            .find(|&entry| self.entries.entry(entry).first() == first)?;
+        let stage = self.entries.entry(entry).stage();
+        // Those that became due under another setting would be held as soon as they are first in line.
+        let is_due = stage == Stage::Due && !self.settings.tries_doubts;
+        if stage != Stage::Scheduled && !is_due {
+            return None;
+        }
         let bits = self.in_doubt(id, first) & self.entries.entry(entry).open();
         if bits == 0 {
             return None;
         }
-        self.entries.recall(entry, now);
+        if is_due {
+            self.leave_line(entry);
+        } else {
+            self.entries.recall(entry, now);
+        }
         Some(self.parcel(entry, bits))
     }
 
@@ -318,6 +328,32 @@ mod tests {
         });
         assert_eq!(queue.take(START, lane), None);
         assert_eq!(state(&queue), (State::Scheduled, 0b1, 0b1));
+    }
+
+    #[test]
+    fn what_is_due_when_the_policy_changes_is_recalled() {
+        let mut queue = queue(true);
+        queue.doubt(ID, 0, 0b1);
+        let lane = insert(&mut queue, START, 0b11);
+        assert_eq!(queue.recall(START, ID, 0), None, "it is tried anyway");
+        queue.reconfigure(Settings {
+            tries_doubts: false,
+            ..Settings::default()
+        });
+        let parcel = queue.recall(START, ID, 0).expect("it stands in line");
+        assert_eq!(parcel.bits, 0b1);
+        assert_eq!(
+            queue.lane(lane).map(|lane| (lane.due, lane.held)),
+            Some((0, 0))
+        );
+        let outcome = Outcome {
+            delivered: 0b1,
+            ..Outcome::default()
+        };
+        let verdict = queue.judge_in_doubt(START, parcel.entry, &outcome, 0b1, 0);
+        assert_eq!(queue.settle(START, verdict), None);
+        let parcel = queue.take(START, lane).expect("the other one is due");
+        assert_eq!(parcel.bits, 0b10);
     }
 
     #[test]

@@ -85,6 +85,14 @@ impl Queue {
         Some(entry)
     }
 
+    /// An entry is taken out of its destination's line, wherever it stands there, due → held through no lane.
+    pub(super) fn leave_line(&mut self, entry: u32) {
+        let destination = self.entries.entry(entry).destination();
+        let line = &mut self.destinations.get_mut(destination).line;
+        self.entries.leave(entry, line);
+        self.line_is_shorter(destination);
+    }
+
     /// If the destination is still in the ring it goes to its end.
     fn turn(&mut self, lane: u32, destination: u32) {
         if self.destinations.get(destination).in_ring {

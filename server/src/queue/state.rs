@@ -451,6 +451,13 @@ impl Entries {
         Some(entry)
     }
 
+    /// Out of the middle of its line, due → held through no lane, and still due when it is put down.
+    pub(super) fn leave(&mut self, entry: u32, line: &mut Line) {
+        line.remove(&mut self.entries, entry);
+        self.change(entry, Stage::Held);
+        self.entries[entry].previous = NONE;
+    }
+
     /// Due → failed or postponed, out of its destination's line.
     pub(super) fn fail(&mut self, line: &mut Line, postponed: bool) -> Option<u32> {
         let entry = line.pop_front(&mut self.entries)?;
