@@ -78,12 +78,26 @@ struct Copy {
     reports: u32,
 }
 
+/// How the server's disk is, as far as the plan has a hand in it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Health {
+    /// It is full, stands still, or some of its calls fail;
+    pub is_ill: bool,
+    /// writes or syncs among them.
+    pub is_losing: bool,
+    /// Calls that are still to fail, one by one;
+    pub pending: u32,
+    /// writes and syncs among them.
+    pub pending_losses: u32,
+}
+
 #[derive(Clone, Debug)]
 struct Case {
     promise: Promise,
     class: Class,
-    /// The life in which it was offered.
+    /// The life in which it was offered, and when.
     life: usize,
+    offered_at: u64,
     /// The id by the event log.
     received: Option<String>,
     copies: Vec<Copy>,
@@ -110,11 +124,12 @@ pub struct Ledger {
     story: Option<Story>,
     /// When the disk was not well.
     illnesses: Vec<(u64, u64)>,
-    was_ill: bool,
-    /// Calls that were to fail when it was last looked at,
-    pending_failures: u32,
+    /// How it was when it was last looked at,
+    health: Health,
     /// and when that was.
     looked_at: u64,
+    /// When a write or a sync may have failed for the last time: what was not synced then may be gone.
+    last_loss: Option<u64>,
     held_max: u64,
     /// Whose records were damaged.
     rotten: BTreeSet<u64>,
@@ -171,6 +186,7 @@ impl Ledger {
             promise: Promise::Unsent,
             class: Class::Fsync,
             life: 0,
+            offered_at: 0,
             received: None,
             copies: vec![Copy::default(); mail.recipients.len()],
             report_failed: false,
@@ -185,9 +201,9 @@ impl Ledger {
             problems: Vec::new(),
             story,
             illnesses: Vec::new(),
-            was_ill: false,
-            pending_failures: 0,
+            health: Health::default(),
             looked_at: 0,
+            last_loss: None,
             held_max: 0,
             rotten: BTreeSet::new(),
         }
@@ -221,11 +237,15 @@ impl Ledger {
         self.problem(at, format_args!("{what}"));
     }
 
-    /// How the disk is: whether it is not well now, and how many calls are still to fail.
-    pub fn disk(&mut self, at: u64, is_ill: bool, pending_failures: u32) {
-        let has_failed = pending_failures < self.pending_failures;
-        if is_ill || self.was_ill || has_failed {
-            let from = if is_ill && !self.was_ill && !has_failed {
+    /// How the disk is.
+    pub fn disk(&mut self, at: u64, health: Health) {
+        let before = std::mem::replace(&mut self.health, health);
+        if health.is_losing || before.is_losing || health.pending_losses < before.pending_losses {
+            self.last_loss = Some(at);
+        }
+        let has_failed = health.pending < before.pending;
+        if health.is_ill || before.is_ill || has_failed {
+            let from = if health.is_ill && !before.is_ill && !has_failed {
                 at
             } else {
                 self.looked_at
@@ -235,8 +255,6 @@ impl Ledger {
                 _ => self.illnesses.push((from, at)),
             }
         }
-        self.was_ill = is_ill;
-        self.pending_failures = pending_failures;
         self.looked_at = at;
     }
 
@@ -287,7 +305,7 @@ impl Ledger {
         let life = self.lives.len();
         let case = &mut self.cases[number];
         case.class = class;
-        case.life = life;
+        (case.life, case.offered_at) = (life, at);
         if case.promise == Promise::Unsent {
             case.promise = Promise::Offered;
         }
@@ -526,21 +544,36 @@ impl Ledger {
             self.problem(at, format_args!("{recipients:?} expired after {age_ms} ms"));
         }
         for recipient in &recipients {
-            let is_unreadable = bits_of(&id).is_some_and(|id| self.rotten.contains(&id));
-            if recipient.is_empty() && is_unreadable {
+            // What cannot be read any more has no recipients to name.
+            if recipient.is_empty() && self.may_be_unreadable(&id) {
                 continue;
             }
             if let Some((number, index)) = self.copy_of(recipient) {
                 self.end(at, number, index, &id, told);
             } else if let Some(number) = number_in(recipient).filter(|n| *n < self.cases.len()) {
                 self.cases[number].report_failed |= told != Told::Delivered;
-            } else if !(recipient.is_empty() && self.is_lost(&id)) {
+            } else {
                 self.problem(
                     at,
                     format_args!("{kind} for {recipient:?}, who was never written to"),
                 );
             }
         }
+    }
+
+    /// Whether the content of a message may be gone, or a report's.
+    fn may_be_unreadable(&self, id: &str) -> bool {
+        let case = self
+            .cases
+            .iter()
+            .find(|case| case.received.as_deref() == Some(id));
+        let is_rotten = || bits_of(id).is_some_and(|id| self.rotten.contains(&id));
+        is_rotten() || case.is_some_and(|case| self.may_be_lost(case))
+    }
+
+    /// Whether what was written then in a weaker class went with a write or a sync that failed later.
+    fn has_failed_since(&self, when: u64) -> bool {
+        self.last_loss.is_some_and(|last| last >= when)
     }
 
     fn reception(&mut self, at: u64, id: &str, recipients: &[String]) {
@@ -632,7 +665,9 @@ impl Ledger {
         let by_class = match (case.class, how) {
             (Class::Fsync, _) => false,
             (Class::Memory, End::Killed | End::PowerCut) => true,
-            (Class::Write | Class::Memory, _) => self.has_lost_power(life),
+            (Class::Write | Class::Memory, _) => {
+                self.has_lost_power(life) || self.has_failed_since(when)
+            }
         };
         is_young || waits || by_class
     }
@@ -702,16 +737,13 @@ impl Ledger {
         }
     }
 
-    /// Whether this is a message that its class and the disk have lost: nobody can say any more to whom it was.
-    fn is_lost(&self, id: &str) -> bool {
-        let is_it = |case: &&Case| case.received.as_deref() == Some(id);
-        let case = self.cases.iter().find(is_it);
-        case.is_some_and(|case| case.class != Class::Fsync && !self.is_disk_well)
-    }
-
     /// Whether the life in which it was accepted ended in a way that its class does not outlast.
     fn may_be_lost(&self, case: &Case) -> bool {
         if self.is_rotten(case) {
+            return true;
+        }
+        // A sync that fails may take with it what was only written before.
+        if case.class != Class::Fsync && self.has_failed_since(case.offered_at) {
             return true;
         }
         let Some((_, end)) = self.lives.get(case.life) else {
@@ -720,8 +752,7 @@ impl Ledger {
         match case.class {
             Class::Fsync => false,
             Class::Memory if *end != End::Stopped => true,
-            // A sync that fails may take with it what was only written before.
-            Class::Write | Class::Memory => !self.is_disk_well || self.has_lost_power(case.life),
+            Class::Write | Class::Memory => self.has_lost_power(case.life),
         }
     }
 

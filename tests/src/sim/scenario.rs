@@ -1,6 +1,6 @@
 //! A run of a seed: the world is set up, the storm passes, all becomes calm, and everything has to end.
 
-use super::ledger::{End, Ledger, Story, Tally};
+use super::ledger::{End, Health, Ledger, Story, Tally};
 use super::plan::{Act, NAMES, Plan, SERVER, Way, When};
 use super::{segment, sender, sink};
 use mailrail::config::Config;
@@ -10,7 +10,7 @@ use mailrail_runtime::dns::Name;
 use mailrail_runtime::dns::server::{Record, Zone, serve};
 use mailrail_runtime::shard::{self, Lane};
 use mailrail_runtime::signal::Notify;
-use mailrail_runtime::sim::disk::{Failing, Faults};
+use mailrail_runtime::sim::disk::{Call, Failing, Faults};
 use mailrail_runtime::sim::net::Weather;
 use mailrail_runtime::sim::{Host, Process, Sabotage, World};
 use mailrail_runtime::timer;
@@ -128,14 +128,24 @@ impl Shared {
         }
         let at = world.micros();
         let is_stalled = at < self.0.stalled_until.get();
-        let (is_ill, pending) = self.0.server.disk().with_faults(|faults| {
-            let (always, counted): (Vec<_>, Vec<_>) =
-                (faults.failing.iter()).partition(|failing| failing.times == u32::MAX);
-            let is_ill = !always.is_empty() || faults.capacity < CAPACITY || is_stalled;
-            let pending = counted.iter().map(|failing: &&Failing| failing.times).sum();
-            (is_ill, pending)
+        let health = self.0.server.disk().with_faults(|faults| {
+            let mut health = Health {
+                is_ill: is_stalled || faults.capacity < CAPACITY,
+                ..Health::default()
+            };
+            for failing in &faults.failing {
+                let loses = matches!(failing.call, Call::Write | Call::Sync);
+                if failing.times == u32::MAX {
+                    health.is_ill = true;
+                    health.is_losing |= loses;
+                } else {
+                    health.pending += failing.times;
+                    health.pending_losses += if loses { failing.times } else { 0 };
+                }
+            }
+            health
         });
-        ledger.disk(at, is_ill, pending);
+        ledger.disk(at, health);
         ledger.held(at, buffer::held_bytes() as u64);
     }
 
