@@ -13,16 +13,19 @@ pub(super) struct Batch {
     number: u64,
     used: usize,
     record_count: u32,
+    /// Batches before it that have no word yet.
+    open_before: u32,
 }
 
 impl Batch {
-    pub(super) const fn new(stamp: Stamp, offset: u32, number: u64) -> Self {
+    pub(super) const fn new(stamp: Stamp, offset: u32, number: u64, open_before: u32) -> Self {
         Self {
             stamp,
             offset,
             number,
             used: BATCH_HEADER_LEN,
             record_count: 0,
+            open_before,
         }
     }
 
@@ -83,8 +86,9 @@ impl Batch {
     }
 
     /// Writes the header and clears the rest of the last block; the batch is then the memory's first
-    /// [`Batch::len`] bytes.
-    pub(super) fn finish(&self, memory: &mut [u8]) {
+    /// [`Batch::len`] bytes. So many batches before it have no word at this moment.
+    pub(super) fn finish(&mut self, memory: &mut [u8], open_before: u32) {
+        self.open_before = open_before;
         memory[self.used..self.len()].fill(0);
         self.header(self.used)
             .encode(&self.stamp, self.offset, memory);
@@ -138,6 +142,7 @@ impl Batch {
             number: self.number,
             len: used as u32,
             record_count: self.record_count,
+            open_before: self.open_before,
         }
     }
 }

@@ -163,6 +163,9 @@ pub(super) struct BatchHeader {
     /// Bytes from the header's start to the end of the last record.
     pub(super) len: u32,
     pub(super) record_count: u32,
+    /// How many of the batches right before it were not confirmed when it was completed: what is missing of
+    /// them was not promised.
+    pub(super) open_before: u32,
 }
 
 impl BatchHeader {
@@ -175,7 +178,8 @@ impl BatchHeader {
             .u16(stamp.log)
             .u64(stamp.generation);
         put.u32(stamp.segment).u32(offset).u64(self.number);
-        put.u32(self.len).u32(self.record_count).u32(0).checksum();
+        put.u32(self.len).u32(self.record_count);
+        put.u32(self.open_before).checksum();
     }
 
     pub(super) fn decode(stamp: &Stamp, offset: u32, bytes: &[u8]) -> Option<Self> {
@@ -188,6 +192,7 @@ impl BatchHeader {
             number: u64_at(bytes, 24),
             len: u32_at(bytes, 32),
             record_count: u32_at(bytes, 36),
+            open_before: u32_at(bytes, 40),
         };
         (fits && header.len as usize >= BATCH_HEADER_LEN).then_some(header)
     }
@@ -347,6 +352,7 @@ mod tests {
             number: 9,
             len: 4000,
             record_count: 2,
+            open_before: 1,
         };
         let mut bytes = [0; BATCH_HEADER_LEN];
         batch.encode(&STAMP, 8192, &mut bytes);
@@ -409,6 +415,7 @@ mod tests {
             number: 9,
             len: 4000,
             record_count: 2,
+            open_before: 1,
         }
         .encode(&STAMP, 8192, &mut bytes);
         for other in [
@@ -483,6 +490,7 @@ mod tests {
             number: 9,
             len: 4000,
             record_count: 2,
+            open_before: 1,
         }
         .encode(&STAMP, 8192, &mut batch);
         let mut record = [0; RECORD_HEADER_LEN];
@@ -514,7 +522,7 @@ mod tests {
         ];
         assert_eq!(
             all,
-            [1_591_860_464, 3_014_196_784, 2_036_237_037, 410_161_691]
+            [1_591_860_464, 1_861_047_432, 2_036_237_037, 410_161_691]
         );
     }
 }

@@ -2,9 +2,10 @@
 //! records and damaged ranges come out, in log order.
 //!
 //! A crash can only hurt what was in flight: the last batches, which were never promised. So damage with
-//! no later batch behind it is a torn end; damage with a later batch behind it, or in a segment that was
-//! ended in order, is a hole in what was promised. Either way every record that is whole is handed
-//! out: each one proves itself by its own checksums, and taking one that was never promised does no harm.
+//! no later batch behind it is a torn end, and so is what a later batch knows to have been in flight beside
+//! it; other damage with a later batch behind it, or in a segment that was ended in order, is a hole in what
+//! was promised. Either way every record that is whole is handed out: each one proves itself by its own
+//! checksums, and taking one that was never promised does no harm.
 //!
 //! What becomes of the damaged ranges is not decided here.
 
@@ -67,8 +68,9 @@ pub(super) struct Scanner {
     /// Bytes still to be passed over before `offset` is there.
     skip: u32,
     state: State,
-    /// Damage of which it is not known yet whether something promised follows.
-    damage: Vec<Range>,
+    /// Damage of which it is not known yet whether it was promised, each with the lowest number that a batch
+    /// in it can have.
+    damage: Vec<(Range, u64)>,
     summary: Summary,
 }
 
@@ -212,9 +214,18 @@ impl Scanner {
     }
 
     fn enter(&mut self, header: &BatchHeader) -> u32 {
-        // A batch is only begun when there is a place behind the one before it, and promised only after
-        // it: so damage in front of it is in the middle.
-        self.summary.holes.append(&mut self.damage);
+        // It tells which of the batches before it had no word yet. Damage in an earlier one is in what was
+        // promised; a later one may be gone though this one is here, since they are written side by side.
+        let promised = header.number.saturating_sub(header.open_before.into());
+        for (range, number) in &mut self.damage {
+            if *number == 0 {
+                // The segment's first batches: there were as many as there are blocks, at most.
+                let blocks = (range.to - range.from).div_ceil(BLOCK_LEN);
+                *number = header.number.saturating_sub(blocks.into());
+            }
+        }
+        let holes = self.damage.extract_if(.., |(_, number)| *number < promised);
+        self.summary.holes.extend(holes.map(|(range, _)| range));
         self.summary.last_batch = Some(header.number);
         self.summary.batch_count += 1;
         let end = self.offset + header.len;
@@ -331,10 +342,7 @@ impl Scanner {
                     head,
                 });
             }
-            None => self.damage.push(Range {
-                from: offset,
-                to: end,
-            }),
+            None => self.lost(offset, end, matches!(back, Back::Batch(_))),
         }
         self.state = match back {
             Back::Batch(end) => State::Batch { end },
@@ -411,11 +419,18 @@ impl Scanner {
     fn lose(&mut self, lost: &Lost, to: u32) {
         let padding = lost.padding && to - lost.from < BLOCK_LEN;
         if to > lost.from && !padding {
-            self.damage.push(Range {
-                from: lost.from,
-                to,
-            });
+            self.lost(lost.from, to, lost.batch_end.is_some());
         }
+    }
+
+    /// Notes damage, in the batch whose header was read last or behind it.
+    fn lost(&mut self, from: u32, to: u32, in_last: bool) {
+        let number = match self.summary.last_batch {
+            Some(last) if in_last => last,
+            Some(last) => last + 1,
+            None => 0,
+        };
+        self.damage.push((Range { from, to }, number));
     }
 
     /// Everything was read, as far as it could be.
@@ -425,29 +440,23 @@ impl Scanner {
             // What was never meant for this life lies behind the last batch of every segment.
             State::Lost(lost) if !self.sealed => self.lose(&lost, reached.min(lost.meant)),
             State::Lost(lost) => self.lose(&lost, reached),
-            State::Long { start, .. } => self.damage.push(Range {
-                from: start,
-                to: reached,
-            }),
-            State::Batch { end } if reached < end => {
-                self.damage.push(Range {
-                    from: reached,
-                    to: end,
-                });
+            State::Long { start, back, .. } => {
+                self.lost(start, reached, matches!(back, Back::Batch(_)));
             }
+            State::Batch { end } if reached < end => self.lost(reached, end, true),
             State::Boundary | State::Batch { .. } | State::Stray => {}
         }
         if self.sealed {
             // The file may be shorter than it was.
             if reached < self.end {
-                self.damage.push(Range {
-                    from: reached,
-                    to: self.end,
-                });
+                self.lost(reached, self.end, false);
             }
-            self.summary.holes.append(&mut self.damage);
+            self.summary
+                .holes
+                .extend(self.damage.drain(..).map(|(range, _)| range));
+            self.summary.holes.sort_unstable_by_key(|range| range.from);
         } else {
-            self.summary.torn = self.damage;
+            self.summary.torn = self.damage.into_iter().map(|(range, _)| range).collect();
         }
         self.summary
     }

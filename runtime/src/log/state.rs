@@ -317,7 +317,10 @@ impl State {
             return;
         };
         let len = filling.batch.len();
-        filling.batch.finish(filling.memory.as_mut_slice());
+        // It is the last of those without a word itself.
+        let open_before = self.pending.len() as u32 - 1;
+        let memory = filling.memory.as_mut_slice();
+        filling.batch.finish(memory, open_before);
         filling.memory.trim(len);
         self.offset += len as u32;
         self.ready.push_back(Ready {
@@ -331,7 +334,8 @@ impl State {
     /// Gives a batch its place and number. It has room: [`State::room`] said so.
     pub(super) fn begin_batch(&mut self) -> (Batch, Rc<Fate>) {
         let segment = self.current().expect("room was found in it").clone();
-        let batch = Batch::new(segment.stamp, self.offset, self.next_batch);
+        let open_before = self.pending.len() as u32;
+        let batch = Batch::new(segment.stamp, self.offset, self.next_batch, open_before);
         segment.last_batch.set(self.next_batch);
         segment.open_batches.set(segment.open_batches.get() + 1);
         let fate = Rc::new(Fate {

@@ -34,7 +34,17 @@ struct Image {
 
 impl Image {
     /// Batches of payloads of the given lengths, over what `bytes` held before.
-    fn write(mut bytes: Vec<u8>, stamp: Stamp, batches: &[Vec<usize>]) -> Self {
+    fn write(bytes: Vec<u8>, stamp: Stamp, batches: &[Vec<usize>]) -> Self {
+        Self::write_open(bytes, stamp, batches, 0)
+    }
+
+    /// As [`Image::write`], each batch while so many before it had no word.
+    fn write_open(
+        mut bytes: Vec<u8>,
+        stamp: Stamp,
+        batches: &[Vec<usize>],
+        open_before: u32,
+    ) -> Self {
         let mut image = Self {
             records: Vec::new(),
             batches: vec![],
@@ -43,7 +53,7 @@ impl Image {
         let mut offset = BLOCK_LEN as usize;
         let mut id = 0;
         for (number, lens) in batches.iter().enumerate() {
-            let mut batch = Batch::new(stamp, offset as u32, number as u64 + 7);
+            let mut batch = Batch::new(stamp, offset as u32, number as u64 + 7, open_before);
             image.batches.push(offset);
             for &len in lens {
                 id += 1;
@@ -65,7 +75,7 @@ impl Image {
                     to,
                 });
             }
-            batch.finish(&mut bytes[offset..]);
+            batch.finish(&mut bytes[offset..], open_before);
             offset += batch.len();
         }
         image.batches.push(offset);
@@ -338,7 +348,7 @@ fn long_records_are_read_in_pieces() {
     let len = 3 * HEAD_LEN_MAX + 5;
     let payload: Vec<u8> = (0..len).map(|at| (at / 100) as u8).collect();
     let mut bytes = vec![0; segment];
-    let mut batch = Batch::new(STAMP, BLOCK_LEN, 1);
+    let mut batch = Batch::new(STAMP, BLOCK_LEN, 1, 0);
     let block = BLOCK_LEN as usize;
     batch.push(
         &mut bytes[block..],
@@ -347,7 +357,7 @@ fn long_records_are_read_in_pieces() {
     );
     let short = Label::now(1, 11);
     batch.push(&mut bytes[block..], &short, std::iter::once(&payload[..9]));
-    batch.finish(&mut bytes[block..]);
+    batch.finish(&mut bytes[block..], 0);
     for hurt in [None, Some(2 * HEAD_LEN_MAX), Some(100_000)] {
         let mut bytes = bytes.clone();
         if let Some(at) = hurt {
@@ -370,5 +380,38 @@ fn long_records_are_read_in_pieces() {
             None => assert!(found == [long, short] && summary.torn.is_empty()),
             Some(_) => assert!(found == [short] && summary.torn.len() == 1),
         }
+    }
+}
+
+/// Two batches are written side by side: a crash may keep the later one alone. It knows that the other one had
+/// no word; one more behind it knows better.
+#[test]
+fn what_was_in_flight_beside_a_later_batch_is_torn() {
+    let lens = [vec![100], vec![200], vec![300], vec![400]];
+    let torn_and_holes = |lost: &[usize], open_before| {
+        let mut image = Image::write_open(old_life(), STAMP, &lens, open_before);
+        for &batch in lost {
+            let from = image.batches[batch];
+            image.bytes[from..from + BLOCK_LEN as usize].fill(0);
+        }
+        let summary = scan_whole(&image.bytes).1;
+        (summary.torn.len(), summary.holes.len())
+    };
+    for (lost, open_before, expected) in [
+        (&[2][..], 1, (1, 0)),
+        (&[2], 0, (0, 1)),
+        (&[1], 1, (0, 1)),
+        (&[1, 3], 1, (1, 0)),
+        (&[1, 2], 2, (1, 0)),
+        (&[1, 2], 1, (0, 1)),
+        (&[0], 2, (0, 1)),
+        (&[0, 2, 3], 1, (1, 0)),
+        (&[0, 2, 3], 0, (0, 1)),
+    ] {
+        assert_eq!(
+            torn_and_holes(lost, open_before),
+            expected,
+            "{lost:?} lost, {open_before} open"
+        );
     }
 }
