@@ -571,9 +571,11 @@ impl Ledger {
         is_rotten() || case.is_some_and(|case| self.may_be_lost(case))
     }
 
-    /// Whether what was written then in a weaker class went with a write or a sync that failed later.
+    /// Whether what was written then in a weaker class went with a write or a sync that failed later. A call is
+    /// said to fail when it begins, and takes with it what was written until it ends.
     fn has_failed_since(&self, when: u64) -> bool {
-        self.last_loss.is_some_and(|last| last >= when)
+        let call = self.plan.disk.write_micros.end + self.plan.disk.sync_micros.end;
+        self.last_loss.is_some_and(|last| last + call >= when)
     }
 
     fn reception(&mut self, at: u64, id: &str, recipients: &[String]) {

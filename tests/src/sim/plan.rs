@@ -21,6 +21,8 @@ pub const SIZE_MAX: u64 = 24 << 10;
 pub const SEGMENT_LEN: u64 = 64 << 10;
 
 const SECOND: u64 = 1_000_000;
+/// By how much a timer of the runtime may be late: the tick of its wheel.
+const TIMER_MICROS: u64 = 1_024;
 /// How long a lazy note waits for company.
 const NOTE_PATIENCE_MICROS: u64 = 20_000;
 /// The server's own factor between the budget and content in memory at all.
@@ -262,9 +264,11 @@ impl Plan {
     }
 
     /// The oldest that a note of an end may be and still wait for its commit, on a disk that is well, in
-    /// microseconds: the patience of a lazy note, the commit under way, and its own.
+    /// microseconds: the patience of a lazy note and its timer's, the commit under way, and its own.
     pub fn note_micros_max(&self) -> u64 {
-        NOTE_PATIENCE_MICROS + 2 * (self.disk.write_micros.end + self.disk.sync_micros.end)
+        NOTE_PATIENCE_MICROS
+            + TIMER_MICROS
+            + 2 * (self.disk.write_micros.end + self.disk.sync_micros.end)
     }
 
     /// The most bytes of content and batches that may ever be in memory, over all shards.
