@@ -114,13 +114,13 @@ pub struct IdSource {
 }
 
 impl IdSource {
-    /// Ids of `log`, all above `highest`, the highest that recovery found.
+    /// Ids of `log`, all of later milliseconds than `highest`, the highest that recovery found: that one may
+    /// be another log's, and then says nothing of how far this log's counter went in its millisecond.
     pub fn new(log: u16, highest: Option<Id>) -> Self {
         assert!(log < LOG_COUNT_MAX, "log {log} does not fit in an id");
         let last = highest.map_or(0, |id| {
             let millis = id.0 >> (LOG_BITS + COUNTER_BITS);
-            let counter = id.0 & ((1 << COUNTER_BITS) - 1);
-            millis << COUNTER_BITS | counter
+            millis << COUNTER_BITS | ((1 << COUNTER_BITS) - 1)
         });
         Self { log, last }
     }
@@ -194,13 +194,22 @@ mod tests {
         let mut source = IdSource::new(5, Some(highest));
         let first = source.next(Timestamp::from_unix_millis(0));
         assert!(first > highest);
-        assert_eq!(first.to_bits(), highest.to_bits() + 1);
+        assert_eq!(
+            first.given().unix_millis(),
+            highest.given().unix_millis() + 1
+        );
     }
 
     #[test]
     fn the_highest_of_another_log_is_passed_too() {
         let highest = IdSource::new(1023, None).next(NOW);
-        assert!(IdSource::new(0, Some(highest)).next(NOW).given() >= highest.given());
+        let mut source = IdSource::new(0, Some(highest));
+        let given = [source.next(NOW), source.next(NOW)];
+        assert!(given.iter().all(|id| *id > highest));
+        // A start that finds the other log's id as the highest once more gives none of these again.
+        let past = Timestamp::from_unix_millis(0);
+        let again = IdSource::new(0, Some(highest.max(given[1]))).next(past);
+        assert!(again > given[1], "{again} after {given:?}");
     }
 
     proptest! {

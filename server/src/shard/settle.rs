@@ -15,8 +15,9 @@ use crate::message::{
     Answer, BodyKind, Durability, Envelope, Flags, Id, META_LEN, Meta, PayloadView, Timestamp,
 };
 use crate::queue::{self, Cause, Verdict};
+use crate::spool::LoadError;
 use crate::spool::entry::{self, Deferred, Kind, Settled};
-use mailrail_runtime::log::AppendError;
+use mailrail_runtime::log::{AppendError, ReadError};
 use mailrail_runtime::{shard, timer};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -217,11 +218,16 @@ impl World {
         }
     }
 
-    /// The message of a verdict, read again and again for a while.
+    /// The message of a verdict, read again and again for a while. What was read and is wrong stays wrong.
     async fn load_patiently(&self, verdict: &Verdict) -> Option<Loaded> {
         for _ in 0..READ_TRIES_MAX {
             if let Ok(loaded) = self.load(verdict.id, verdict.place).await {
                 return Some(loaded);
+            }
+            let place = spool_place(verdict.id, verdict.place);
+            let read = self.spool.load(verdict.id, place).await;
+            if let Err(LoadError::Malformed(_) | LoadError::Read(ReadError::Damaged(_))) = read {
+                break;
             }
             timer::sleep(RETRY_MICROS).await;
         }
