@@ -338,5 +338,7 @@ fn waiting_is_small() {
     // A connection that is being made waits as well; a listener does so once.
     let size = size_of_val(&Stream::connect(loopback(), None, NEVER));
     eprintln!("connect: {size} bytes");
-    assert!(size <= 320, "connect takes {size} bytes");
+    // The seeded world's way of connecting lies beside the real one, where it is built in.
+    let most = if cfg!(feature = "sim") { 520 } else { 320 };
+    assert!(size <= most, "connect takes {size} bytes");
 }

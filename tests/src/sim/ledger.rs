@@ -130,6 +130,8 @@ pub struct Ledger {
     looked_at: u64,
     /// When a write or a sync may have failed for the last time: what was not synced then may be gone.
     last_loss: Option<u64>,
+    /// Messages that could not be read when they ended, and when that was.
+    unread: Vec<(u64, String)>,
     held_max: u64,
     /// Whose records were damaged.
     rotten: BTreeSet<u64>,
@@ -204,6 +206,7 @@ impl Ledger {
             health: Health::default(),
             looked_at: 0,
             last_loss: None,
+            unread: Vec::new(),
             held_max: 0,
             rotten: BTreeSet::new(),
         }
@@ -544,8 +547,10 @@ impl Ledger {
             self.problem(at, format_args!("{recipients:?} expired after {age_ms} ms"));
         }
         for recipient in &recipients {
-            // What cannot be read any more has no recipients to name.
-            if recipient.is_empty() && self.may_be_unreadable(&id) {
+            // What cannot be read any more has no recipients to name. The disk's failure may not have been
+            // heard of yet, so that is judged in the end.
+            if recipient.is_empty() {
+                self.unread.push((at, id.clone()));
                 continue;
             }
             if let Some((number, index)) = self.copy_of(recipient) {
@@ -691,6 +696,11 @@ impl Ledger {
     pub fn judge(&mut self, at: u64) -> Vec<String> {
         for number in 0..self.cases.len() {
             self.judge_case(at, number);
+        }
+        for (at, id) in std::mem::take(&mut self.unread) {
+            if !self.may_be_unreadable(&id) {
+                self.problem(at, format_args!("{id} could not be read when it ended"));
+            }
         }
         self.problems.clone()
     }
