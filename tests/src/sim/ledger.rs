@@ -1,4 +1,5 @@
-//! What happened in a run, in its order, and the judgement of it.
+//! What happened in a run, in its order. What the event log tells of it is `told`'s, the judgement `judge`'s,
+//! what runs came to `tally`'s.
 //!
 //! The rules, for each copy (a message for one recipient):
 //! * what was answered 250 ends: delivered, or failed with a report to its sender;
@@ -10,10 +11,16 @@
 //! * memory stays within its bound;
 //! * the event log tells the same: no delivery that no host has taken, no reception that was not offered.
 //!
-//! It decides nothing but that, and knows the world only by its clock. Pure.
+//! It decides nothing of what happens, and knows the world only by its clock. Pure.
 
-use super::mail::{Shape, number_in, number_of};
-use super::plan::{Class, HOME, Plan, Way};
+mod judge;
+mod tally;
+mod told;
+
+pub use tally::Tally;
+
+use super::mail::{Mail, number_in, number_of};
+use super::plan::{Class, HOME, Plan};
 use crate::message::without_received;
 use mailrail::message::Id;
 use std::cell::RefCell;
@@ -137,54 +144,10 @@ pub struct Ledger {
     rotten: BTreeSet<u64>,
 }
 
-/// What a run came to, for reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Messages answered 250.
-    pub accepted: u64,
-    /// Copies of them.
-    pub copies: u64,
-    /// Copies taken by hosts.
-    pub taken: u64,
-    /// Copies of those taken more than once: at a crash, or where an answer was lost.
-    pub duplicates: u64,
-    /// Copies failed or expired.
-    pub failed: u64,
-    /// Lives of the server that have ended,
-    pub lives: u64,
-    /// those of them that were ended by force.
-    pub crashes: u64,
-    /// The most bytes of content and batches in memory at any time, over all shards.
-    pub held_max: u64,
-    /// The most beyond what content may take.
-    pub held_beside_max: u64,
-    /// Copies in doubt that counted as delivered.
-    pub assumed: u64,
-    /// Messages of which a record was damaged.
-    pub rotten: u64,
-}
-
-impl Tally {
-    /// Adds another run's.
-    pub fn add(&mut self, other: &Self) {
-        self.accepted += other.accepted;
-        self.copies += other.copies;
-        self.taken += other.taken;
-        self.duplicates += other.duplicates;
-        self.failed += other.failed;
-        self.lives += other.lives;
-        self.crashes += other.crashes;
-        self.held_max = self.held_max.max(other.held_max);
-        self.held_beside_max = self.held_beside_max.max(other.held_beside_max);
-        self.assumed += other.assumed;
-        self.rotten += other.rotten;
-    }
-}
-
 impl Ledger {
     /// Nothing has happened. With a story it is told in words as well.
     pub fn new(plan: Rc<Plan>, story: Option<Story>) -> Self {
-        let case = |mail: &super::mail::Mail| Case {
+        let case = |mail: &Mail| Case {
             promise: Promise::Unsent,
             class: Class::Fsync,
             life: 0,
@@ -264,21 +227,6 @@ impl Ledger {
     /// A record of these was damaged.
     pub fn rotted(&mut self, ids: &[u64]) {
         self.rotten.extend(ids);
-    }
-
-    fn is_rotten(&self, case: &Case) -> bool {
-        let id = case.received.as_deref().and_then(bits_of);
-        id.is_some_and(|id| self.rotten.contains(&id))
-    }
-
-    /// Whether a record was damaged that is no message's of the plan's: a report's, then.
-    fn is_report_rotten(&self) -> bool {
-        let known: BTreeSet<u64> = self
-            .cases
-            .iter()
-            .filter_map(|case| bits_of(case.received.as_deref()?))
-            .collect();
-        !self.rotten.is_subset(&known)
     }
 
     /// Whether a message may have been sent to its end.
@@ -409,38 +357,6 @@ impl Ledger {
         }
     }
 
-    /// Whether a copy may be taken that was taken before, or that has ended.
-    fn judge_taking(
-        &mut self,
-        (at, life): (u64, usize),
-        recipient: &str,
-        (number, index): (usize, usize),
-    ) {
-        let case = &self.cases[number];
-        let copy = &case.copies[index];
-        // What comes of a connection says nothing of lives after it.
-        let ended = copy.ends.iter().rfind(|end| end.1 <= life).copied();
-        let Some((when, earlier)) = copy.takings.last().copied() else {
-            return;
-        };
-        if self.is_rotten(case) {
-            return;
-        }
-        let what = match ended {
-            _ if self.plan.is_sent_once() && case.class == Class::Fsync => "though it was noted",
-            Some((_, ended, _)) if ended == life => "though it had ended in this life",
-            Some((ended_at, ended, _)) if !self.may_note_be_lost(case, ended_at, ended) => {
-                "though its end was committed"
-            }
-            None if earlier == life && self.plan.hears_every_answer() => "though it was answered",
-            _ => return,
-        };
-        self.problem(
-            at,
-            format_args!("{recipient} was taken again, {what}; the first at {when}"),
-        );
-    }
-
     fn taken_report(&mut self, at: u64, recipient: &str, content: &[u8]) {
         let number = number_in(recipient).filter(|number| *number < self.cases.len());
         let Some(number) = number else {
@@ -499,310 +415,6 @@ impl Ledger {
         self.tell(at, format_args!("server: {end:?}"));
         self.lives.push((at, end));
         self.has_started.push(std::mem::take(&mut self.is_up));
-    }
-
-    /// A line of the server's event log.
-    pub fn event(&mut self, at: u64, line: &[u8]) {
-        self.entries += 1;
-        let Ok(event) = serde_json::from_slice::<serde_json::Value>(line) else {
-            let line = String::from_utf8_lossy(line).into_owned();
-            return self.problem(at, format_args!("no line of JSON: {line}"));
-        };
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let kind = text(&event["type"]);
-        let id = text(&event["id"]);
-        let recipients: Vec<String> = match &event["recipient"] {
-            serde_json::Value::Array(all) => all.iter().map(text).collect(),
-            one => vec![text(one)],
-        };
-        if self.story.is_some() {
-            let response = &event["response"];
-            self.tell(
-                at,
-                format_args!(
-                    "event: {kind} {id} {recipients:?} {} {}",
-                    response["code"], response["content"]
-                ),
-            );
-        }
-        match kind.as_str() {
-            "Rejection" => return,
-            "Reception" => return self.reception(at, &id, &recipients),
-            _ => {}
-        }
-        let told = match kind.as_str() {
-            // No host has answered: there is no code.
-            "Delivery" if event["response"]["code"].as_u64() == Some(0) => Told::Assumed,
-            "Delivery" => Told::Delivered,
-            "Bounce" => Told::Bounced,
-            "Expiration" => Told::Expired,
-            _ => return,
-        };
-        let age_ms = event["latency_ms"].as_u64().unwrap_or_default();
-        // It ends when its next attempt would come too late.
-        let queue = &self.plan.config.queue;
-        let interval = queue.max_retry_interval.unwrap_or(queue.max_age);
-        let soonest = queue.max_age.saturating_sub(2 * interval).as_millis() as u64;
-        if told == Told::Expired && age_ms < soonest {
-            self.problem(at, format_args!("{recipients:?} expired after {age_ms} ms"));
-        }
-        for recipient in &recipients {
-            // What cannot be read any more has no recipients to name. The disk's failure may not have been
-            // heard of yet, so that is judged in the end.
-            if recipient.is_empty() {
-                self.unread.push((at, id.clone()));
-                continue;
-            }
-            if let Some((number, index)) = self.copy_of(recipient) {
-                self.end(at, number, index, &id, told);
-            } else if let Some(number) = number_in(recipient).filter(|n| *n < self.cases.len()) {
-                self.cases[number].report_failed |= told != Told::Delivered;
-            } else {
-                self.problem(
-                    at,
-                    format_args!("{kind} for {recipient:?}, who was never written to"),
-                );
-            }
-        }
-    }
-
-    /// Whether the content of a message may be gone, or a report's.
-    fn may_be_unreadable(&self, id: &str) -> bool {
-        let case = self
-            .cases
-            .iter()
-            .find(|case| case.received.as_deref() == Some(id));
-        let is_rotten = || bits_of(id).is_some_and(|id| self.rotten.contains(&id));
-        is_rotten() || case.is_some_and(|case| self.may_be_lost(case))
-    }
-
-    /// Whether what was written then in a weaker class went with a write or a sync that failed later. A call is
-    /// said to fail when it begins, and takes with it what was written until it ends.
-    fn has_failed_since(&self, when: u64) -> bool {
-        let call = self.plan.disk.write_micros.end + self.plan.disk.sync_micros.end;
-        self.last_loss.is_some_and(|last| last + call >= when)
-    }
-
-    fn reception(&mut self, at: u64, id: &str, recipients: &[String]) {
-        let number = recipients.first().and_then(|first| number_in(first));
-        let Some(number) = number.filter(|number| *number < self.cases.len()) else {
-            return self.problem(at, format_args!("reception of {id}, which nobody sent"));
-        };
-        let mut sent: Vec<&String> = self.plan.mails[number].recipients.iter().collect();
-        let mut came: Vec<&String> = recipients.iter().collect();
-        sent.sort();
-        came.sort();
-        if sent != came {
-            self.problem(at, format_args!("{number} was received for {recipients:?}"));
-        }
-        let case = &mut self.cases[number];
-        let before = case.received.replace(id.to_owned());
-        let is_offered = case.promise == Promise::Offered;
-        if before.is_some() || !is_offered {
-            let promise = case.promise.clone();
-            self.problem(
-                at,
-                format_args!("{number} was received as {id}, before as {before:?}, {promise:?}"),
-            );
-        }
-    }
-
-    fn end(&mut self, at: u64, number: usize, index: usize, id: &str, told: Told) {
-        let life = self.lives.len();
-        let case = &mut self.cases[number];
-        let copy = &mut case.copies[index];
-        let before = copy.ends.last().copied();
-        copy.ends.push((at, life, told));
-        let delivered = copy.ends.iter().filter(|end| end.2 == Told::Delivered);
-        let (delivered, taken) = (delivered.count(), copy.takings.len());
-        let refusals = copy.refusals;
-        let recipient = &self.plan.mails[number].recipients[index];
-        let recipient = recipient.clone();
-        if delivered > taken {
-            self.problem(
-                at,
-                format_args!("{recipient}: {delivered} deliveries told, {taken} taken"),
-            );
-        }
-        if told == Told::Assumed && !self.plan.assumes() {
-            self.problem(at, format_args!("{recipient} counts as delivered"));
-        }
-        if told == Told::Bounced && refusals == 0 && !self.may_fail(number, &recipient) {
-            self.problem(
-                at,
-                format_args!("{recipient} failed for good, and nobody refused it"),
-            );
-        }
-        if let Some(received) = self.cases[number].received.clone()
-            && received != id
-        {
-            self.problem(
-                at,
-                format_args!("{recipient} ended as {id}, received as {received}"),
-            );
-        }
-        let Some((when, earlier, _)) = before else {
-            return;
-        };
-        if earlier == life {
-            return self.problem(at, format_args!("{recipient} ended twice in one life"));
-        }
-        let case = &self.cases[number];
-        if !self.is_rotten(case) && !self.may_note_be_lost(case, when, earlier) {
-            let (ended, how) = self.lives[earlier];
-            let age = ended - when;
-            self.problem(
-                at,
-                format_args!(
-                    "{recipient} ended again: its end was {age} us old when the server {how:?}"
-                ),
-            );
-        }
-    }
-
-    /// Whether a note of then may have gone with the life it was written in, or with a later power cut: by
-    /// its class, or since it was not committed yet.
-    fn may_note_be_lost(&self, case: &Case, when: u64, life: usize) -> bool {
-        let (ended, how) = self.lives[life];
-        let is_young = how != End::Stopped && ended - when <= self.plan.note_micros_max();
-        // It waits from its first commit on for a disk that takes it.
-        let waits = self.illnesses.iter().any(|(from, to)| {
-            *from <= when + self.plan.note_micros_max() && *to + RECOVERY_MICROS_MAX >= ended
-        });
-        let by_class = match (case.class, how) {
-            (Class::Fsync, _) => false,
-            (Class::Memory, End::Killed | End::PowerCut) => true,
-            (Class::Write | Class::Memory, _) => {
-                self.has_lost_power(life) || self.has_failed_since(when)
-            }
-        };
-        is_young || waits || by_class
-    }
-
-    /// Whether a copy may fail without a host that refused it.
-    fn may_fail(&self, number: usize, recipient: &str) -> bool {
-        let Some(domain) = self.plan.domain(recipient) else {
-            return true;
-        };
-        let takes_all = || {
-            let hosts = domain.hosts.iter().map(|host| &self.plan.hosts[*host]);
-            hosts.into_iter().all(super::plan::Host::takes_eight_bit)
-        };
-        matches!(domain.way, Way::NullMx | Way::Missing)
-            || (self.plan.mails[number].shape == Shape::EightBit && !takes_all())
-    }
-
-    /// The judgement of a whole run: all that is wrong.
-    pub fn judge(&mut self, at: u64) -> Vec<String> {
-        for number in 0..self.cases.len() {
-            self.judge_case(at, number);
-        }
-        for (at, id) in std::mem::take(&mut self.unread) {
-            if !self.may_be_unreadable(&id) {
-                self.problem(at, format_args!("{id} could not be read when it ended"));
-            }
-        }
-        self.problems.clone()
-    }
-
-    fn judge_case(&mut self, at: u64, number: usize) {
-        let mail = self.plan.mails[number].clone();
-        let case = self.cases[number].clone();
-        if mail.shape.is_refused() && case.received.is_some() {
-            self.problem(at, format_args!("{number}, {:?}, was received", mail.shape));
-        }
-        if matches!(
-            case.promise,
-            Promise::Unsent | Promise::Refused(452 | 500..)
-        ) && case.received.is_some()
-        {
-            self.problem(
-                at,
-                format_args!("{number} was received, {:?}", case.promise),
-            );
-        }
-        // What the server has told to be received is promised, even if its sender did not hear the answer.
-        let is_promised = matches!(case.promise, Promise::Accepted(_) | Promise::Offered);
-        if !is_promised || case.received.is_none() || self.may_be_lost(&case) {
-            return;
-        }
-        for (recipient, copy) in mail.recipients.iter().zip(&case.copies) {
-            let is_delivered = copy.ends.iter().any(|end| end.2.is_delivery());
-            let is_failed = copy.ends.iter().any(|end| !end.2.is_delivery());
-            if !is_delivered && !is_failed {
-                let taken = copy.takings.len();
-                self.problem(
-                    at,
-                    format_args!("{recipient} of {number} is lost, taken {taken}"),
-                );
-            }
-            let is_told = copy.reports > 0
-                || mail.sender.is_empty()
-                || case.report_failed
-                || self.is_report_rotten();
-            if is_failed && !is_delivered && !is_told {
-                self.problem(
-                    at,
-                    format_args!("{recipient} failed, and its sender was not told"),
-                );
-            }
-        }
-    }
-
-    /// Whether the life in which it was accepted ended in a way that its class does not outlast.
-    fn may_be_lost(&self, case: &Case) -> bool {
-        if self.is_rotten(case) {
-            return true;
-        }
-        // A sync that fails may take with it what was only written before.
-        if case.class != Class::Fsync && self.has_failed_since(case.offered_at) {
-            return true;
-        }
-        let Some((_, end)) = self.lives.get(case.life) else {
-            return false;
-        };
-        match case.class {
-            Class::Fsync => false,
-            Class::Memory if *end != End::Stopped => true,
-            Class::Write | Class::Memory => self.has_lost_power(case.life),
-        }
-    }
-
-    /// Whether what a process wrote in that life, and did not sync, may be gone: until a later start has
-    /// come to its end, for that syncs what it finds.
-    fn has_lost_power(&self, since: usize) -> bool {
-        let mut later = self.lives.iter().enumerate().skip(since);
-        let decided = later.find_map(|(life, (_, end))| match end {
-            End::PowerCut => Some(true),
-            _ if life > since && self.has_started[life] => Some(false),
-            _ => None,
-        });
-        decided.unwrap_or(false)
-    }
-
-    /// What the run came to.
-    pub fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for case in &self.cases {
-            tally.accepted += u64::from(matches!(case.promise, Promise::Accepted(_)));
-            for copy in &case.copies {
-                let taken = copy.takings.len() as u64;
-                tally.copies += u64::from(matches!(case.promise, Promise::Accepted(_)));
-                tally.taken += u64::from(taken > 0);
-                tally.duplicates += taken.saturating_sub(1);
-                tally.failed += u64::from(copy.ends.iter().any(|end| !end.2.is_delivery()));
-                let assumed = copy.ends.iter().filter(|end| end.2 == Told::Assumed);
-                tally.assumed += assumed.count() as u64;
-            }
-        }
-        let crashes = self.lives.iter().filter(|life| life.1 != End::Stopped);
-        tally.lives = self.lives.len() as u64;
-        tally.crashes = crashes.count() as u64;
-        tally.held_max = self.held_max;
-        tally.held_beside_max =
-            (self.held_max + self.plan.held_beside()).saturating_sub(self.plan.held_bytes_max());
-        tally.rotten = self.rotten.len() as u64;
-        tally
     }
 }
 
