@@ -7,11 +7,14 @@ mod homes;
 mod intake;
 mod letters;
 mod memory;
+mod moves;
 mod notes;
 mod outbound;
+mod senders;
 mod server;
 mod settle;
 mod start;
+mod told;
 mod world;
 
 #[cfg(feature = "sim")]

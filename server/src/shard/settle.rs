@@ -1,5 +1,5 @@
-//! What comes of an attempt: verdicts are recorded, senders are told, events are written, and what
-//! nobody waits for any more is forgotten.
+//! What comes of an attempt: a verdict is recorded, and what nobody waits for any more is forgotten. How the
+//! sender is told is `senders`' matter, what the events say is that of `told`.
 //!
 //! The order is the promise: a report to the sender is durable before the failure it tells of is
 //! recorded, and a record is with the log before the queue forgets.
@@ -7,36 +7,28 @@
 use super::intake::now;
 use super::memory::Reservation;
 use super::outbound::{self, Parcel};
-use super::world::{Seat, World, queue_place, spool_place};
+use super::world::{Seat, World, spool_place};
 use crate::deliver::{self, Loaded, OwnedAnswer, Part, Report};
-use crate::dsn;
-use crate::events::{self, Event, PeerName, Recipients};
-use crate::message::{
-    Answer, BodyKind, Durability, Envelope, Flags, Id, META_LEN, Meta, PayloadView, Timestamp,
-};
+use crate::message::{Answer, Durability, Id};
 use crate::queue::{self, Cause, Verdict};
 use crate::spool::LoadError;
 use crate::spool::entry::{self, Deferred, Kind, Settled};
 use mailrail_runtime::log::{AppendError, ReadError};
-use mailrail_runtime::{shard, timer};
+use mailrail_runtime::timer;
 use std::cell::Cell;
 use std::rc::Rc;
 
 /// The pause before a note is tried again that the disk had no room for.
-const RETRY_MICROS: u64 = 1_000_000;
+pub(super) const RETRY_MICROS: u64 = 1_000_000;
 /// How often a message is read whose sender has to be told of a failure, with the same pause.
 const READ_TRIES_MAX: u32 = 60;
-/// Rows of the queue looked at in one go.
-const PAGE_LEN: usize = 1000;
-/// Bytes of messages moved before their commit is awaited.
-const MOVED_BYTES_MAX: usize = 1024 * 1024;
 
 /// A verdict with all that is known about it.
-struct Case {
-    verdict: Verdict,
-    report: Report,
+pub(super) struct Case {
+    pub(super) verdict: Verdict,
+    pub(super) report: Report,
     /// The message; `None` if it could not be read.
-    message: Option<Loaded>,
+    pub(super) message: Option<Loaded>,
     /// Room for the message, where it was read back.
     _room: Option<Rc<Reservation>>,
 }
@@ -54,10 +46,10 @@ impl Case {
 }
 
 /// Something that waits for the disk. While there are many, no more parcels are taken.
-struct Stuck(Rc<Cell<u32>>);
+pub(super) struct Stuck(Rc<Cell<u32>>);
 
 impl Stuck {
-    fn new(count: &Rc<Cell<u32>>) -> Self {
+    pub(super) fn new(count: &Rc<Cell<u32>>) -> Self {
         count.set(count.get() + 1);
         Self(Rc::clone(count))
     }
@@ -341,283 +333,6 @@ impl World {
             len: appended.position.len,
         }))
     }
-
-    fn note_events(&self, case: &Case) {
-        let verdict = &case.verdict;
-        let view = case
-            .message
-            .as_ref()
-            .and_then(|message| message.view().ok());
-        let queue = self.queue.borrow();
-        let domain = queue.destination_name(verdict.destination).as_bytes();
-        let mut journal = self.journal.borrow_mut();
-        let about = About {
-            case,
-            view,
-            domain,
-            at: now(),
-        };
-        let report = &case.report;
-        for part in parts_of(&report.delivered, verdict.delivered) {
-            journal.record(&Event::Delivery(about.attempt(part)));
-        }
-        for part in parts_of(&report.failed, verdict.failed) {
-            journal.record(&Event::Bounce(about.attempt(part)));
-        }
-        for part in parts_of(&report.deferred, verdict.expired) {
-            journal.record(&Event::Expiration(about.attempt(part)));
-        }
-        for part in parts_of(&report.deferred, verdict.deferred) {
-            journal.record(&Event::TransientFailure(about.attempt(part)));
-        }
-    }
-
-    /// Makes a report to the sender durable and queues it.
-    async fn tell_sender(&self, case: &Case) {
-        let Some(message) = &case.message else {
-            return;
-        };
-        let Ok(view) = message.view() else {
-            return;
-        };
-        let Some(to) = view.envelope.return_path() else {
-            return;
-        };
-        let content_front = message.content_front(&view, dsn::MESSAGE_LEN_MAX);
-        let at = now();
-        let id = self.ids.borrow_mut().next(at);
-        let config = Rc::clone(&self.config.borrow());
-        let failures = failures(case, &view, at);
-        let report = dsn::Report {
-            id,
-            hostname: config.hostname.as_bytes(),
-            to,
-            at,
-            arrival: view.meta.accepted,
-            original_id: case.verdict.id,
-            failures: &failures,
-            content: &content_front,
-            content_len: u64::from(view.meta.content_len),
-        };
-        let mut content = Vec::new();
-        report.write(&mut content);
-        self.submit(id, at, report.envelope(), &content).await;
-    }
-
-    /// Takes a message of our own: durable first, then queued. Where the disk is full it waits.
-    async fn submit(&self, id: Id, at: Timestamp, mut envelope: Envelope, content: &[u8]) {
-        let is_eight_bit = !content.is_ascii();
-        if is_eight_bit {
-            envelope.body = BodyKind::EightBitMime;
-        }
-        let mut stored_envelope = Vec::new();
-        envelope.encode(&mut stored_envelope);
-        let meta = Meta {
-            accepted: at,
-            durability: Durability::Fsync,
-            flags: Flags::none()
-                .with_if(is_eight_bit, Flags::EIGHT_BIT)
-                .with_if(has_leading_dots(content), Flags::LEADING_DOTS),
-            envelope_len: stored_envelope.len() as u32,
-            content_offset: (META_LEN + stored_envelope.len()) as u32,
-            content_len: content.len() as u32,
-            received_len: 0,
-        };
-        let front = meta.encode();
-        let parts = [front.as_slice(), &stored_envelope, content];
-        let mut stuck = None;
-        loop {
-            let message = crate::spool::in_one_chunk(parts.into_iter());
-            let len = parts.iter().map(|part| part.len()).sum();
-            let _ = self.spool.head().room(len).await;
-            let committed = match self.spool.append_message(id, message, Durability::Fsync) {
-                Ok(stored) => {
-                    let place = crate::spool::place_of(id, stored.position);
-                    let committed = self.spool.committed(id, stored.ticket).await;
-                    if committed.is_err() {
-                        self.spool.release(id, place);
-                    }
-                    committed
-                        .map(|()| (queue_place(place), stored.payload))
-                        .map_err(|error| error.to_string())
-                }
-                Err(error) => Err(error.to_string()),
-            };
-            match committed {
-                Ok((place, payload)) => {
-                    let Ok(loaded) = Loaded::new(payload, 0) else {
-                        return;
-                    };
-                    if let Ok(view) = loaded.view() {
-                        self.enter(id, place, at, &view);
-                    }
-                    return;
-                }
-                Err(error) => {
-                    if stuck.is_none() {
-                        tracing::warn!(error, "a report to a sender waits for the disk");
-                    }
-                    stuck.get_or_insert_with(|| Stuck::new(&self.stuck_count));
-                    timer::sleep(RETRY_MICROS).await;
-                }
-            }
-        }
-    }
-
-    /// Moves what still lives in the oldest segment of a log to its head. False: not now.
-    pub(super) async fn empty(&self, log: u16, segment: u32) -> bool {
-        let mut cursor = None;
-        let mut moved = false;
-        loop {
-            let mut found: Vec<(Id, queue::Place)> = Vec::new();
-            cursor = self.queue.borrow().list(cursor, PAGE_LEN, &mut |row| {
-                let message = row.message;
-                let is_there = message.id.log() == log && message.place.segment == segment;
-                if is_there && found.last().is_none_or(|last| last.0 != message.id) {
-                    found.push((message.id, message.place));
-                }
-            });
-            let mut pending = Vec::new();
-            let mut byte_count = 0;
-            for (id, place) in found {
-                // Without room it would all be read and written in vain, again and again.
-                match self.spool.room(id, place.len as usize).await {
-                    Ok(()) => {}
-                    // Written when segments were longer than they are now.
-                    Err(AppendError::TooLong) => continue,
-                    Err(_) => {
-                        self.finish_moves(&mut pending).await;
-                        return false;
-                    }
-                }
-                // What cannot be read stays: it holds up its segment until it is too old, and no more.
-                let Some(appended) = self.move_one(id, place).await else {
-                    continue;
-                };
-                byte_count += place.len as usize;
-                pending.push((id, place, appended));
-                if byte_count >= MOVED_BYTES_MAX {
-                    byte_count = 0;
-                    moved |= self.finish_moves(&mut pending).await;
-                }
-            }
-            moved |= self.finish_moves(&mut pending).await;
-            shard::yield_if_needed().await;
-            if cursor.is_none() {
-                return moved;
-            }
-        }
-    }
-
-    async fn move_one(&self, id: Id, place: queue::Place) -> Option<mailrail_runtime::log::Stored> {
-        let loaded = self.load(id, place).await.ok()?;
-        let view = loaded.view().ok()?;
-        let notes: Vec<(u16, queue::Place)> = self
-            .queue
-            .borrow()
-            .groups(id)
-            .filter_map(|row| Some((row.first, row.note?)))
-            .collect();
-        let mut answers: Vec<(u16, Vec<u8>)> = Vec::new();
-        for (first, note) in notes {
-            if let Some(answer) = self.answer_in(id, place, Some(note), first).await {
-                answers.push((first, answer));
-            }
-        }
-        let chunks: Vec<_> = loaded.chunks().collect();
-        let message: Vec<&[u8]> = chunks.iter().map(|chunk| chunk.as_slice()).collect();
-        self.spool.room(id, place.len as usize + 4096).await.ok()?;
-        // No await from here on: the states and the record are of one moment.
-        let rows: Vec<_> = self
-            .queue
-            .borrow()
-            .groups(id)
-            .map(|row| (row.first, row.open, row.attempt, row.next))
-            .collect();
-        let queue = self.queue.borrow();
-        let states = view.envelope.groups().map(|group| {
-            let row = rows.iter().find(|row| row.0 == group.first);
-            let (_, open, attempt, next) =
-                row.copied()
-                    .unwrap_or((group.first, 0, 0, view.meta.accepted));
-            let answer = answers.iter().find(|answer| answer.0 == group.first);
-            Deferred {
-                first: group.first,
-                open,
-                doubt: queue.in_doubt(id, group.first) & open,
-                attempt,
-                next,
-                answer: answer.map_or(b"", |answer| &answer.1),
-            }
-        });
-        self.spool.moved(id, states, &message).ok()
-    }
-
-    async fn finish_moves(
-        &self,
-        pending: &mut Vec<(Id, queue::Place, mailrail_runtime::log::Stored)>,
-    ) -> bool {
-        let mut moved = false;
-        for (id, old, stored) in pending.drain(..) {
-            if self.spool.committed(id, stored.ticket).await.is_err() {
-                continue;
-            }
-            let place = crate::spool::place_of(id, stored.position);
-            if self.queue.borrow_mut().moved(id, queue_place(place)) {
-                self.spool.hold(id, place);
-                self.spool.release(id, spool_place(id, old));
-            }
-            moved = true;
-        }
-        moved
-    }
-}
-
-/// What the events of one verdict have in common.
-struct About<'c> {
-    case: &'c Case,
-    view: Option<PayloadView<'c>>,
-    domain: &'c [u8],
-    at: Timestamp,
-}
-
-impl<'c> About<'c> {
-    fn attempt(&self, (part, bits): (&'c Part, u128)) -> events::Attempt<'c> {
-        let Self { case, view, .. } = *self;
-        let host = case.report.host.as_bytes();
-        events::Attempt {
-            at: self.at,
-            created: case.verdict.accepted,
-            id: case.verdict.id,
-            sender: view.map_or(b"", |view| view.envelope.sender()),
-            recipients: match view {
-                Some(view) => Recipients::Some {
-                    envelope: view.envelope,
-                    first: case.verdict.first,
-                    bits,
-                },
-                None => Recipients::One(b""),
-            },
-            queue: self.domain,
-            site: host,
-            size: view.map_or(0, |view| u64::from(view.meta.content_len)),
-            response: part.answer.borrow(),
-            peer: case.report.peer.map(|peer| PeerName {
-                name: host,
-                address: peer.ip(),
-            }),
-            attempt_count: case.verdict.attempt_count(),
-            durability: view.map_or(Durability::Fsync, |view| view.meta.durability),
-        }
-    }
-}
-
-/// The answers that concern these recipients, and whom of them each.
-fn parts_of(parts: &[Part], bits: u128) -> impl Iterator<Item = (&Part, u128)> {
-    parts
-        .iter()
-        .map(move |part| (part, part.bits & bits))
-        .filter(|(_, bits)| *bits != 0)
 }
 
 fn owned(answer: &Answer<'_>) -> OwnedAnswer {
@@ -626,35 +341,4 @@ fn owned(answer: &Answer<'_>) -> OwnedAnswer {
         status: answer.status,
         text: answer.text.to_vec(),
     }
-}
-
-fn has_leading_dots(content: &[u8]) -> bool {
-    content.starts_with(b".") || memchr::memmem::find(content, b"\r\n.").is_some()
-}
-
-/// Who failed, and why, as the report to the sender tells it.
-fn failures<'c>(case: &'c Case, view: &PayloadView<'c>, at: Timestamp) -> Vec<dsn::Failure<'c>> {
-    let verdict = &case.verdict;
-    let mut failures = Vec::new();
-    for (parts, bits, reason) in [
-        (&case.report.failed, verdict.failed, dsn::Reason::Refused),
-        (&case.report.deferred, verdict.expired, dsn::Reason::Expired),
-    ] {
-        for part in parts {
-            let those = deliver::Bits {
-                first: verdict.first,
-                bits: part.bits & bits,
-            };
-            for position in those.positions() {
-                failures.push(dsn::Failure {
-                    recipient: view.envelope.recipient(position),
-                    reason,
-                    answer: part.answer.borrow(),
-                    remote: case.report.peer.map(|_| case.report.host.as_bytes()),
-                    last_attempt: Some(at),
-                });
-            }
-        }
-    }
-    failures
 }
