@@ -289,6 +289,30 @@ fn only_the_runtime_names_glommio() {
     none("glommio outside of runtime", &found);
 }
 
+/// What a program does is said by its arguments and its configuration. Above all nobody can tell a server
+/// from outside to leave a duty out: that is for the one program of the tests that is made for it.
+#[test]
+fn no_program_obeys_the_environment() {
+    let mut found = Vec::new();
+    for source in all(&["protocol/src", "runtime/src", "server/src"]) {
+        for (number, line) in source.code() {
+            if line.contains("env::var") {
+                found.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    none("variables of the environment that are read", &found);
+    let leaving_out = format!("leave_{}(", "out");
+    for source in everything() {
+        let may = ["runtime/src/sim/", "tests/src/bin/mailrail-sabotaged.rs"];
+        let calls = source.code().any(|(_, line)| line.contains(&leaving_out));
+        if calls && !may.iter().any(|path| source.path.starts_with(path)) {
+            found.push(source.path);
+        }
+    }
+    none("programs that leave duties out", &found);
+}
+
 #[test]
 fn nothing_is_left_to_be_written() {
     let forgotten = ["todo", "unimplemented"].map(|name| format!("{name}!"));

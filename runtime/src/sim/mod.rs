@@ -19,6 +19,6 @@ pub use chance::Chance;
 pub use executor::{Process, World};
 pub use host::Host;
 pub use net::{Network, Weather};
-pub use sabotage::Sabotage;
+pub use sabotage::{Sabotage, leave_out};
 
 pub(crate) use executor::{SimTask, here, is_here};

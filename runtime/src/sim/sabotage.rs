@@ -1,7 +1,7 @@
 //! Duties of ours that can be left out on purpose, so that tests prove that the loss is noticed.
 //!
-//! A world leaves out what it was told to; a real process what the environment variable `MAILRAIL_SABOTAGE`
-//! names (`CommitSync`, say; several with commas between). Only builds with the feature `sim` ask at all.
+//! A world leaves out what it was told to; a real process what its own program told it before anything else
+//! ran ([`leave_out`]), and nobody from outside. Only builds with the feature `sim` ask at all.
 
 use std::sync::OnceLock;
 
@@ -49,16 +49,19 @@ impl Sabotage {
 pub(crate) fn is_on(duty: Sabotage) -> bool {
     match super::here() {
         Some(world) => world.is_sabotaged(duty),
-        None => of_process() & duty.bit() != 0,
+        None => DUTIES.get().is_some_and(|duties| duties & duty.bit() != 0),
     }
 }
 
-fn of_process() -> u32 {
-    static DUTIES: OnceLock<u32> = OnceLock::new();
-    *DUTIES.get_or_init(|| {
-        let names = std::env::var("MAILRAIL_SABOTAGE").unwrap_or_default();
-        let named = |duty: &Sabotage| names.split(',').any(|name| name == format!("{duty:?}"));
-        let bits = Sabotage::ALL.into_iter().filter(named).map(Sabotage::bit);
-        bits.fold(0, |all, bit| all | bit)
-    })
+/// Those that this process leaves out, once and for all.
+static DUTIES: OnceLock<u32> = OnceLock::new();
+
+/// This whole process leaves these duties out, outside of worlds. For programs that are made for that, at
+/// their very beginning.
+///
+/// # Panics
+/// When it was called before.
+pub fn leave_out(duties: impl IntoIterator<Item = Sabotage>) {
+    let bits = duties.into_iter().fold(0, |all, duty| all | duty.bit());
+    assert!(DUTIES.set(bits).is_ok(), "said once, at the beginning");
 }
