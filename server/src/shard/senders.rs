@@ -46,6 +46,10 @@ impl World {
     }
 
     /// Takes a message of our own: durable first, then queued. Where the disk is full it waits.
+    ///
+    /// Each try has the same id and the same bytes: a crash may leave several, of which the last one alone may
+    /// have been confirmed, and recovery takes them for the one message that they are. With an id of its own
+    /// each would be a report of its own.
     async fn submit(&self, id: Id, at: Timestamp, mut envelope: Envelope, content: &[u8]) {
         let is_eight_bit = !content.is_ascii();
         if is_eight_bit {

@@ -1,7 +1,8 @@
 //! From records back to live messages: a fold over the logs in their order. Pure: it reads no file.
 //!
-//! A recipient that was once settled never opens again. Records about unknown messages are counted, records that
-//! come twice change nothing. A live message costs 88 bytes and its place in the index, so that a million
+//! A recipient that was once settled never opens again. Records about unknown messages are counted. A record that
+//! comes twice changes nothing but where a message is read: it is written again under its id when a commit has
+//! failed, and then only the last record was ever confirmed. A live message costs 88 bytes and its place in the index, so that a million
 //! fit in 150 MiB: answers stay in the log, the fold only notes where.
 
 use super::entry::{Deferred, InDoubt, Kind, Moved, Settled};
@@ -288,13 +289,18 @@ impl Fold {
 
     fn message(&mut self, id: Id, place: Place, record: &[u8]) -> Result<(), Malformed> {
         self.counts.messages += 1;
-        if !self.index.contains_key(&id) {
-            self.enter(
-                id,
-                Kind::Message,
-                place,
-                &PayloadView::decode_front(record)?,
-            )?;
+        match self.index.get(&id).copied() {
+            None => {
+                let payload = PayloadView::decode_front(record)?;
+                self.enter(id, Kind::Message, place, &payload)?;
+            }
+            Some(DONE) => {}
+            Some(at) => {
+                let live = &mut self.live[at as usize];
+                if live.kind == Kind::Message {
+                    live.set_place(Kind::Message, place);
+                }
+            }
         }
         Ok(())
     }
