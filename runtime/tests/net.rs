@@ -3,6 +3,7 @@
 
 use mailrail_runtime::net::inbox::{Fill, Filling, INBOX_LEN, Inbox};
 use mailrail_runtime::net::listener::Listener;
+use mailrail_runtime::net::listening::Stretch;
 use mailrail_runtime::net::stream::{Read, Stream, WriteAll, WriteSlices};
 use mailrail_runtime::shard::{self, Lane, run_one};
 use mailrail_runtime::{clock, timer};
@@ -312,6 +313,86 @@ fn a_reset_is_an_error_not_the_end() {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         let error = right.write_all(b"x", NEVER).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    })
+    .unwrap();
+}
+
+/// A writer without room hears what is said meanwhile, each time anew, and goes on where it was.
+#[test]
+fn who_writes_much_hears_in_between() {
+    let bytes: Vec<u8> = (0..20_000_000_u32).map(|i| (i / 7) as u8).collect();
+    run_one(async {
+        let (mut left, mut right) = pair().await;
+        let (first, rest) = bytes.split_at(3);
+        let slices = [b"", first, b"", rest];
+        let (mut written, mut inbox) = (0, Inbox::new());
+        for heard in [&b"one"[..], b"onetwo"] {
+            right
+                .write_all(&heard[inbox.unread().len()..], PAST)
+                .await
+                .unwrap();
+            let stretch = left.write_listening(&slices, &mut written, &mut inbox, NEVER);
+            assert_eq!(stretch.await.unwrap(), Stretch::Heard);
+            assert_eq!(inbox.unread(), heard);
+            assert!(written > 3 && written < bytes.len(), "{written}");
+        }
+        let stretch = left.write_listening(&slices, &mut written, &mut inbox, PAST);
+        assert_eq!(stretch.await.unwrap_err().kind(), ErrorKind::TimedOut);
+        let reader = shard::spawn(Lane::Deliver, async move {
+            let (mut all, mut buffer) = (Vec::new(), vec![0; 100_000]);
+            loop {
+                match right.read(&mut buffer, NEVER).await.unwrap() {
+                    0 => return all,
+                    count => all.extend_from_slice(&buffer[..count]),
+                }
+            }
+        });
+        let stretch = left.write_listening(&slices, &mut written, &mut inbox, NEVER);
+        assert_eq!(stretch.await.unwrap(), Stretch::Written);
+        assert_eq!(written, bytes.len());
+        let stretch = left.write_listening(&slices, &mut written, &mut inbox, PAST);
+        assert_eq!(
+            stretch.await.unwrap(),
+            Stretch::Written,
+            "there is nothing left"
+        );
+        drop(left);
+        assert!(reader.await == bytes);
+    })
+    .unwrap();
+}
+
+#[test]
+fn who_writes_much_hears_the_end_and_the_last_word() {
+    let bytes = vec![b'x'; 20_000_000];
+    run_one(async {
+        let (mut left, mut right) = pair().await;
+        let slices = [&bytes[..]];
+        let (mut written, mut inbox) = (0, Inbox::new());
+        right.write_all(b"no", PAST).await.unwrap();
+        right.shut_down().unwrap();
+        for (stretch, heard) in [(Stretch::Heard, "no"), (Stretch::Eof, "no")] {
+            let writing = left.write_listening(&slices, &mut written, &mut inbox, NEVER);
+            assert_eq!(writing.await.unwrap(), stretch);
+            assert_eq!(inbox.unread(), heard.as_bytes());
+        }
+
+        let (mut left, mut right) = pair().await;
+        let (mut written, mut inbox) = (0, Inbox::new());
+        let writing = left.write_listening(&slices, &mut written, &mut inbox, PAST);
+        assert_eq!(writing.await.unwrap_err().kind(), ErrorKind::TimedOut);
+        right.write_all(b"no", PAST).await.unwrap();
+        drop(right);
+        // Whatever is seen first, the word or the reset: a reset takes nothing back.
+        let writing = left.write_listening(&slices, &mut written, &mut inbox, NEVER);
+        match writing.await {
+            Ok(stretch) => assert_eq!(stretch, Stretch::Heard),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+                let mut buffer = [0; 4];
+                assert_eq!(left.try_read(&mut buffer).unwrap(), Some(2));
+            }
+        }
     })
     .unwrap();
 }

@@ -5,7 +5,9 @@ use mailrail_runtime::clock::{self, NEVER};
 use mailrail_runtime::dns::server::{Record, Zone, serve};
 use mailrail_runtime::dns::{DnsError, Options, Resolver};
 use mailrail_runtime::net::datagram::{Bound, Datagram};
+use mailrail_runtime::net::inbox::Inbox;
 use mailrail_runtime::net::listener::Listener;
+use mailrail_runtime::net::listening::Stretch;
 use mailrail_runtime::net::stream::Stream;
 use mailrail_runtime::shard::{self, Lane};
 use mailrail_runtime::sim::net::{Counts, Cut};
@@ -134,6 +136,33 @@ fn a_window_is_bounded_and_opens_with_each_read() {
         });
         let (got, end) = read_all(&mut right, NEVER).await;
         assert_eq!((got, end), (all[1000..].to_vec(), None));
+        writer.await;
+    });
+}
+
+#[test]
+fn who_writes_much_hears_in_between() {
+    World::run(1, |world| async move {
+        world.network().set(Weather {
+            window_len: 1000..1001,
+            ..Weather::fair()
+        });
+        let (mut left, mut right) = pair().await;
+        let all = content(5000);
+        let slices = [&all[..100], &all[100..]];
+        let (mut written, mut inbox) = (0, Inbox::new());
+        right.write_all(b"no", NEVER).await.unwrap();
+        let writing = left.write_listening(&slices, &mut written, &mut inbox, NEVER);
+        assert_eq!(writing.await.unwrap(), Stretch::Heard);
+        assert_eq!((inbox.unread(), written), (&b"no"[..], 1000));
+        let rest = all.clone();
+        let writer = shard::spawn(Lane::Accept, async move {
+            let slices = [&rest[..100], &rest[100..]];
+            let writing = left.write_listening(&slices, &mut written, &mut inbox, NEVER);
+            assert_eq!(writing.await.unwrap(), Stretch::Written);
+            assert_eq!(written, 5000);
+        });
+        assert_eq!(read_all(&mut right, NEVER).await, (all, None));
         writer.await;
     });
 }

@@ -133,6 +133,24 @@ impl Inbox {
         }
     }
 
+    /// Tries once to read more, at most `len_max` bytes.
+    pub(super) fn poll_fill(
+        &mut self,
+        stream: &mut Stream,
+        len_max: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<Fill>> {
+        let room = self.room();
+        let len = room.len().min(len_max);
+        let result = stream.poll_read(context, &mut room[..len]);
+        if let Poll::Ready(Ok(count @ 1..)) = result {
+            self.end += count as u32;
+            return Poll::Ready(Ok(Fill::Some));
+        }
+        self.settle();
+        result.map(|result| result.map(|_| Fill::Eof))
+    }
+
     /// Room behind the unread bytes, in a pooled buffer.
     fn room(&mut self) -> &mut [u8] {
         let (start, end) = (self.start as usize, self.end as usize);
@@ -202,21 +220,11 @@ impl Future for Filling<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let room = this.inbox.room();
-        let len = room.len().min(this.len_max);
-        let result = this.stream.poll_read(context, &mut room[..len]);
-        if let Poll::Ready(Ok(count @ 1..)) = result {
-            this.inbox.end += count as u32;
-            return Poll::Ready(Ok(Fill::Some));
-        }
-        this.inbox.settle();
-        match result {
-            Poll::Ready(Ok(_)) => Poll::Ready(Ok(Fill::Eof)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        match this.inbox.poll_fill(this.stream, this.len_max, context) {
             Poll::Pending if this.alarm.is_due(this.deadline, context) => {
                 Poll::Ready(Ok(Fill::Deadline))
             }
-            Poll::Pending => Poll::Pending,
+            filled => filled,
         }
     }
 }

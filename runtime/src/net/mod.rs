@@ -3,4 +3,5 @@
 pub mod datagram;
 pub mod inbox;
 pub mod listener;
+pub mod listening;
 pub mod stream;

@@ -283,7 +283,11 @@ fn bind_address_no_port(socket: &Socket) -> io::Result<()> {
 }
 
 /// An operation has to wait: either longer, or its deadline has passed.
-fn late<T>(alarm: &mut Alarm, deadline: u64, context: &Context<'_>) -> Poll<io::Result<T>> {
+pub(super) fn late<T>(
+    alarm: &mut Alarm,
+    deadline: u64,
+    context: &Context<'_>,
+) -> Poll<io::Result<T>> {
     match alarm.is_due(deadline, context) {
         true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
         false => Poll::Pending,
@@ -341,18 +345,18 @@ impl Future for WriteAll<'_> {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct WriteSlices<'s> {
-    stream: &'s mut Stream,
+    pub(super) stream: &'s mut Stream,
     /// What is not written in full.
     slices: &'s [&'s [u8]],
     /// How much of the first of them is.
     written: usize,
-    deadline: u64,
-    alarm: Alarm,
+    pub(super) deadline: u64,
+    pub(super) alarm: Alarm,
 }
 
 impl WriteSlices<'_> {
     /// Counts bytes as written and passes over the slices that are done, empty ones included.
-    fn wrote(&mut self, count: usize) {
+    pub(super) fn wrote(&mut self, count: usize) {
         self.written += count;
         while let [first, rest @ ..] = self.slices
             && first.len() <= self.written
@@ -362,8 +366,15 @@ impl WriteSlices<'_> {
         }
     }
 
+    pub(super) fn is_done(&self) -> bool {
+        self.slices.is_empty()
+    }
+
     /// One system call for as many slices as it takes.
-    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let [only] = self.slices {
+            return self.stream.poll_write(context, &only[self.written..]);
+        }
         let mut parts = [IoSlice::new(&[]); SLICES_MAX];
         for (part, slice) in parts.iter_mut().zip(self.slices) {
             *part = IoSlice::new(slice);
@@ -380,7 +391,7 @@ impl Future for WriteSlices<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         this.wrote(0);
-        while !this.slices.is_empty() {
+        while !this.is_done() {
             match this.poll_send(context) {
                 Poll::Ready(count) => this.wrote(count?),
                 Poll::Pending => return late(&mut this.alarm, this.deadline, context),
