@@ -13,7 +13,7 @@ impl Session<'_> {
     /// Takes at most one reply off the front of `input`. An incomplete one is not consumed.
     ///
     /// While the content is being sent it may be called between two chunks, if there is something
-    /// to read; it need not.
+    /// to read; it need not. Where chunks are collected before they are sent, see [`Session::set_unsent`].
     pub fn receive<'i>(
         &mut self,
         now: Instant,
@@ -82,7 +82,9 @@ impl Session<'_> {
 
     /// LMTP: the content was sent whole, and all answers behind it are there.
     fn is_delivered(&self) -> bool {
-        self.answers.delivered == self.answers.taken && (self.behind || self.stage == Stage::Ended)
+        self.answers.delivered == self.answers.taken
+            && (self.behind || self.stage == Stage::Ended)
+            && !self.is_underway()
     }
 
     /// What an answer does.
@@ -98,6 +100,9 @@ impl Session<'_> {
         let Some(kind) = self.window.oldest() else {
             return self.unasked(answer);
         };
+        if kind == Kind::End && self.is_underway() {
+            return self.said_early(answer);
+        }
         if self.config.lmtp && matches!(kind, Kind::End | Kind::ChunkLast) && self.answers.taken > 0
         {
             return self.delivered(kind, answer, more);
@@ -153,9 +158,10 @@ impl Session<'_> {
         self.broken(Violation::Unasked, answer.raw())
     }
 
-    /// An answer that had come, at least in part, when nothing was outstanding. What was sent since then it cannot
-    /// mean, or a peer that answers once too often would be believed to have taken the next message. A refusal
-    /// behind 354 means the content, whether or not that has been written meanwhile.
+    /// An answer that had come, at least in part, when nothing was outstanding, or before the end of the content
+    /// had left. What was sent since then it cannot mean, or a peer that answers once too often would be believed
+    /// to have taken the next message. A refusal behind 354 means the content, whether or not that has been
+    /// written meanwhile.
     //= RFC 5321 section 4.2: a reply answers a command, so that none can come before it
     #[cold]
     fn said_early<'i>(&mut self, answer: Answer<'i>) -> Event<'i> {
@@ -197,7 +203,7 @@ impl Session<'_> {
     //= RFC 2033 section 4.2: one answer for each recipient that was taken, in their order
     fn delivered<'i>(&mut self, kind: Kind, answer: Answer<'i>, more: bool) -> Event<'i> {
         let positive = answer.is_positive();
-        let early = !self.behind && self.stage == Stage::Body;
+        let early = self.is_underway();
         if answer.code.is_intermediate() || (positive && early) {
             return self.unexpected(kind, answer);
         }
@@ -227,11 +233,12 @@ impl Session<'_> {
                 Event::Answered
             };
         }
-        if !self.behind && self.stage == Stage::Body {
+        if self.is_underway() {
             // For this chunk it should not come before the last octet; a refusal is understood all the same.
+            let is_newest = kind == Kind::ChunkLast || self.window.is_empty();
             return match positive {
                 false => self.refused(answer),
-                true if self.window.is_empty() => self.unexpected(kind, answer),
+                true if is_newest => self.unexpected(kind, answer),
                 true => Event::Answered,
             };
         }

@@ -59,9 +59,12 @@ pub struct Session<'c> {
     chunk_is_last: bool,
     leading_dots: bool,
     edge: Edge,
+    /// Of its content something has not left yet, whatever its stage says.
+    unsent: bool,
     /// An older transaction was sent to its end and is not answered yet.
     behind: bool,
     older_recipients: Recipients,
+    older_unsent: bool,
     /// The answers to the oldest transaction that is still open.
     answers: Answers,
 }
@@ -115,8 +118,10 @@ impl<'c> Session<'c> {
             chunk_is_last: false,
             leading_dots: true,
             edge: Edge::LineStart,
+            unsent: false,
             behind: false,
             older_recipients: Recipients::NONE,
+            older_unsent: false,
             answers: Answers::NONE,
         }
     }
@@ -194,7 +199,20 @@ impl<'c> Session<'c> {
         );
         self.behind = self.stage == Stage::Ended;
         self.older_recipients = core::mem::take(&mut self.recipients);
+        self.older_unsent = core::mem::take(&mut self.unsent);
         self.stage = Stage::Begun;
+    }
+
+    /// Says whether of the content that `segments` was last asked for something has not left yet, be it its end
+    /// alone. By itself the session takes for sent what it has given; who collects it to write it all at once,
+    /// and calls `receive` while the peer takes no more, says `true` when the content begins, and `false` when
+    /// its end was written. In between an answer to it comes too early, as if `end_body` had not been called: a
+    /// refusal is [`Event::Refused`], a success is none, and of a connection that ends nothing is in doubt.
+    ///
+    /// What was collected has to be written before the next content.
+    pub const fn set_unsent(&mut self, unsent: bool) {
+        self.unsent = unsent;
+        self.older_unsent &= unsent;
     }
 
     /// Gives up the newest transaction: `Over` will follow. `false` if it is too late, since the
@@ -261,8 +279,14 @@ impl<'c> Session<'c> {
     #[must_use]
     pub fn fates(&self) -> [Option<Fate>; 2] {
         let (stage, answers, away) = (self.stage, self.answers, self.phase == Phase::TurnedAway);
+        let sent = |stage, unsent| match stage {
+            Stage::Ended if unsent => Stage::Body,
+            stage => stage,
+        };
+        let stage = sent(stage, self.unsent);
         if self.behind {
-            let older = Stage::Ended.fate(answers, self.older_recipients.count, away);
+            let older = sent(Stage::Ended, self.older_unsent);
+            let older = older.fate(answers, self.older_recipients.count, away);
             let newest = stage.fate(Answers::NONE, self.recipients.count, away);
             return [older, newest];
         }
@@ -306,8 +330,18 @@ impl<'c> Session<'c> {
     /// The oldest transaction has ended.
     fn finish(&mut self) {
         self.answers = Answers::NONE;
+        self.older_unsent = false;
         if !core::mem::take(&mut self.behind) {
             self.stage = Stage::None;
+            self.unsent = false;
+        }
+    }
+
+    /// The oldest transaction's content is on its way, and not all of it has left.
+    const fn is_underway(&self) -> bool {
+        match self.behind {
+            true => self.older_unsent,
+            false => self.unsent || matches!(self.stage, Stage::Body),
         }
     }
 
