@@ -38,4 +38,4 @@ pub mod wait;
 
 pub use client::{Client, Reply};
 pub use server::Server;
-pub use sink::{Answer, Received, Script, Sink, Step};
+pub use sink::{Answer, Early, Received, Script, Sink, Step, Then};

@@ -64,11 +64,35 @@ pub enum Answer {
     Slowly(Duration),
 }
 
+/// An answer in the middle of a content.
+#[derive(Clone, Copy, Debug)]
+pub struct Early {
+    /// After so many octets of it.
+    pub after: u64,
+    /// The answer; where it is empty, there is none.
+    pub line: &'static str,
+    /// What the sink does then.
+    pub then: Then,
+}
+
+/// What follows an early answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing is read any more, and nothing closed.
+    Stop,
+    /// The content is read to its end and thrown away, without another answer.
+    GoOn,
+    /// The connection is closed with what is unread, which resets it.
+    Reset,
+}
+
 /// How a sink answers.
 #[derive(Clone)]
 pub struct Script {
     extensions: &'static [&'static str],
     answer: Arc<dyn Fn(&Step<'_>) -> Answer + Send + Sync>,
+    /// For the first content of the first connection.
+    early: Option<Early>,
 }
 
 impl std::fmt::Debug for Script {
@@ -97,6 +121,7 @@ impl Script {
         Self {
             extensions: EXTENSIONS,
             answer: Arc::new(answer),
+            early: None,
         }
     }
 
@@ -104,6 +129,13 @@ impl Script {
     #[must_use]
     pub fn offering(self, extensions: &'static [&'static str]) -> Self {
         Self { extensions, ..self }
+    }
+
+    /// Answers the first content of the first connection in its middle.
+    #[must_use]
+    pub fn early(self, early: Early) -> Self {
+        let early = Some(early);
+        Self { early, ..self }
     }
 
     /// At the first `count` steps with this verb the line, later the usual.
@@ -237,6 +269,7 @@ struct Dialogue<'d> {
     sender: &'d Sender<Received>,
     message: Received,
     has_sender: bool,
+    early: Option<Early>,
 }
 
 impl<'d> Dialogue<'d> {
@@ -257,6 +290,7 @@ impl<'d> Dialogue<'d> {
             sender,
             message: empty(number),
             has_sender: false,
+            early: script.early.filter(|_| number == 0),
         })
     }
 
@@ -333,7 +367,47 @@ impl<'d> Dialogue<'d> {
         }
     }
 
+    /// Answers in the middle of a content, if it is to. `None`: the content is still to be answered;
+    /// otherwise whether the connection goes on.
+    fn early(&mut self, size: Option<u64>) -> io::Result<Option<bool>> {
+        let Some(Early { after, line, then }) = self.early.take() else {
+            return Ok(None);
+        };
+        let pass =
+            |input: &mut BufReader<TcpStream>, len| io::copy(&mut input.take(len), &mut io::sink());
+        pass(&mut self.input, after)?;
+        if !line.is_empty() {
+            self.say(line)?;
+        }
+        match (then, size) {
+            (Then::Reset, _) => return Ok(Some(false)),
+            (Then::Stop, _) => {
+                // It stays open for as long as this process lives.
+                std::mem::forget(self.output.try_clone()?);
+                return Ok(Some(false));
+            }
+            (Then::GoOn, Some(size)) => {
+                pass(&mut self.input, size.saturating_sub(after))?;
+            }
+            (Then::GoOn, None) => {
+                let mut line = Vec::new();
+                while line != b".\r\n" {
+                    line.clear();
+                    if self.input.read_until(b'\n', &mut line)? == 0 {
+                        return Ok(Some(false));
+                    }
+                }
+            }
+        }
+        self.has_sender = false;
+        self.message = empty(self.number);
+        Ok(Some(true))
+    }
+
     fn data(&mut self) -> io::Result<bool> {
+        if let Some(goes_on) = self.early(None)? {
+            return Ok(goes_on);
+        }
         let mut content = Vec::new();
         loop {
             let start = content.len();
@@ -360,6 +434,9 @@ impl<'d> Dialogue<'d> {
         let last = words
             .next()
             .is_some_and(|word| word.eq_ignore_ascii_case("LAST"));
+        if let Some(goes_on) = self.early(Some(size))? {
+            return Ok(goes_on);
+        }
         let mut block = Vec::new();
         (&mut self.input).take(size).read_to_end(&mut block)?;
         if block.len() as u64 != size {

@@ -13,6 +13,7 @@ use mailrail_protocol::address::{Charset, ForwardPath, Mailbox, ReversePath};
 use mailrail_protocol::client::{self, BodyKind, Envelope, Event, Fate, Next, Recipient, Session};
 use mailrail_protocol::time::Instant;
 use mailrail_runtime::net::inbox::{Fill, Inbox};
+use mailrail_runtime::net::listening::Stretch;
 use mailrail_runtime::net::stream::Stream;
 use mailrail_runtime::{clock, shard};
 use std::collections::VecDeque;
@@ -98,7 +99,6 @@ pub async fn run<S: Source>(connected: Connected<'_>, source: &S, settings: &Set
         begun_count: 0,
         answered_count: 0,
         is_quitting: false,
-        is_cut: false,
     };
     let end = connection.run().await;
     connection.finish(&end);
@@ -118,8 +118,6 @@ struct Connection<'c, S: Source> {
     begun_count: u32,
     answered_count: u32,
     is_quitting: bool,
-    /// A write has failed: the newest message did not leave whole.
-    is_cut: bool,
 }
 
 impl<S: Source> Connection<'_, S> {
@@ -133,10 +131,7 @@ impl<S: Source> Connection<'_, S> {
                 match self.write().await {
                     Ok(ControlFlow::Break(())) => continue,
                     Ok(ControlFlow::Continue(())) => {}
-                    Err(end) => {
-                        self.is_cut = true;
-                        return self.last_words(end);
-                    }
+                    Err(end) => return end,
                 }
             }
             let was_all_heard = is_all_heard;
@@ -150,18 +145,20 @@ impl<S: Source> Connection<'_, S> {
                         shard::yield_if_needed().await;
                     }
                 }
+                // Whoever has refused a content, or goes, does not wait for the rest of it.
+                Heard::End(end) if self.output.has_content() => return end,
                 Heard::End(end) => {
-                    let _ = self
-                        .output
-                        .flush(&mut self.stream, clock::coarse_after(QUIT_MICROS_MAX))
-                        .await;
+                    let deadline = clock::coarse_after(QUIT_MICROS_MAX);
+                    let (stream, inbox) = (&mut self.stream, &mut self.inbox);
+                    let _ = self.output.flush(stream, inbox, deadline).await;
                     return end;
                 }
                 Heard::NeedInput if is_all_heard => {}
-                Heard::NeedInput => match self.wait().await {
-                    Ok(()) => {}
-                    Err(end) => return self.last_words(end),
-                },
+                Heard::NeedInput => {
+                    if let Err(end) = self.wait().await {
+                        return end;
+                    }
+                }
             }
         }
     }
@@ -232,36 +229,78 @@ impl<S: Source> Connection<'_, S> {
         if next == Next::Wait {
             return Ok(ControlFlow::Continue(()));
         }
-        let deadline = || clock::coarse_after(self.settings.write_micros);
-        if self.output.has_content() {
-            let flushed = self.output.flush(&mut self.stream, deadline()).await;
-            flushed.map_err(|error| End::lost(describe(&error)))?;
-        }
         let start = message.content_start(&view);
-        self.output
-            .content(
-                &mut self.session,
-                message.payload(),
-                start,
-                &mut self.stream,
-                deadline,
-            )
-            .await
-            .map_err(|error| End::lost(describe(&error)))?;
+        let Some(message) = work.message.take() else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        if self.output.has_content() {
+            self.flush().await?;
+        }
+        self.session.set_unsent(true);
+        for chunk in message.payload().chunks_from(start) {
+            let base = chunk.as_slice().as_ptr() as usize;
+            for segment in self.session.segments(chunk.as_slice()) {
+                if self.output.is_full() {
+                    self.flush().await?;
+                }
+                let from = segment.as_ptr() as usize - base;
+                self.output.push(chunk.slice(from..from + segment.len()));
+            }
+        }
         if self.settings.records_doubt {
-            let flushed = self.output.flush_to_last(&mut self.stream, deadline());
-            flushed.await.map_err(|error| End::lost(describe(&error)))?;
-            let noted = self
-                .source
-                .in_doubt(&work.parcel, work.outcome.unanswered());
-            noted
-                .await
-                .map_err(|why| End::lost(format!("not sent to its end: {why}")))?;
-            work.is_noted = true;
+            self.note_doubt().await?;
         }
         self.session.end_body(self.output.commands());
-        work.message = None;
+        self.output.mark_end();
         Ok(ControlFlow::Break(()))
+    }
+
+    /// Notes that the end of the newest message follows, when all but the last bytes of it have left.
+    async fn note_doubt(&mut self) -> Result<(), End> {
+        let last = self.output.keep_last();
+        self.flush().await?;
+        if let Some(last) = last {
+            self.output.push(last);
+        }
+        let Some(work) = self.works.back_mut() else {
+            return Ok(());
+        };
+        let bits = work.outcome.unanswered();
+        match self.source.in_doubt(&work.parcel, bits).await {
+            Ok(()) => work.is_noted = true,
+            Err(why) => {
+                let end = End::lost(format!("not sent to its end: {why}"));
+                return Err(self.last_words(end));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of the output. While the peer takes nothing it is heard: what it says ends the writing, if it
+    /// ends the connection. Whether it has said something.
+    async fn flush(&mut self) -> Result<bool, End> {
+        let deadline = clock::coarse_after(self.settings.write_micros);
+        let mut has_heard = false;
+        loop {
+            let (stream, inbox) = (&mut self.stream, &mut self.inbox);
+            let stretch = self.output.flush(stream, inbox, deadline).await;
+            if self.output.has_ended() {
+                self.session.set_unsent(false);
+            }
+            match stretch {
+                Ok(Stretch::Written) => return Ok(has_heard),
+                Ok(Stretch::Heard) => {
+                    has_heard = true;
+                    if let Some(end) = self.hear_all() {
+                        return Err(end);
+                    }
+                }
+                Ok(Stretch::Eof) => {
+                    return Err(End::lost("the next host closed the connection".into()));
+                }
+                Err(error) => return Err(self.last_words(End::lost(describe(&error)))),
+            }
+        }
     }
 
     /// One answer of the peer's.
@@ -286,12 +325,6 @@ impl<S: Source> Connection<'_, S> {
                     work.outcome.recipient(index, &answer);
                 }
             }
-            // A peer that takes what was not written whole has taken something else.
-            Event::Sent(answer)
-                if answer.is_positive() && self.is_cut && self.works.len() == 1 =>
-            {
-                heard = Heard::End(End::lost("taken before it was sent whole".into()));
-            }
             Event::Sent(answer) => {
                 if let Some(work) = self.works.front_mut() {
                     work.outcome.sent(&answer);
@@ -313,6 +346,7 @@ impl<S: Source> Connection<'_, S> {
             Event::Refused(answer) => {
                 if let Some(mut work) = self.works.pop_front() {
                     work.outcome.sent(&answer);
+                    self.answered_count += 1;
                     self.source.settle(work.parcel, work.outcome.finish());
                 }
                 heard = Heard::End(End::lost("refused in the middle of the content".into()));
@@ -359,10 +393,9 @@ impl<S: Source> Connection<'_, S> {
 
     /// Sends what is written and waits: for the peer, or, without work, for a parcel.
     async fn wait(&mut self) -> Result<(), End> {
-        let write_by = clock::coarse_after(self.settings.write_micros);
-        let flushed = self.output.flush(&mut self.stream, write_by).await;
-        self.is_cut = flushed.is_err();
-        flushed.map_err(|error| End::lost(describe(&error)))?;
+        if self.flush().await? {
+            return Ok(());
+        }
         if self.works.is_empty() && !self.is_quitting {
             return self.wait_for_work().await;
         }
@@ -417,15 +450,22 @@ impl<S: Source> Connection<'_, S> {
         let mut space = [0; 4096];
         while let Ok(Some(count @ 1..)) = self.stream.try_read(&mut space) {
             self.inbox.push(&space[..count]);
-            loop {
-                match self.hear() {
-                    Heard::Something | Heard::MessageEnd => {}
-                    Heard::NeedInput => break,
-                    Heard::End(told) => return told,
-                }
+            if let Some(told) = self.hear_all() {
+                return told;
             }
         }
         end
+    }
+
+    /// Everything that has come; the end of the connection, if it is told.
+    fn hear_all(&mut self) -> Option<End> {
+        loop {
+            match self.hear() {
+                Heard::Something | Heard::MessageEnd => {}
+                Heard::NeedInput => return None,
+                Heard::End(end) => return Some(end),
+            }
+        }
     }
 
     /// Everything that is still in work gets its end.

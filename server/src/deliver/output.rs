@@ -1,15 +1,15 @@
 //! What goes out on a connection in one write: commands, content where it lies, and the commands
 //! behind it.
 
-use mailrail_protocol::client::Session;
 use mailrail_runtime::buffer::Chunk;
-use mailrail_runtime::log::Payload;
+use mailrail_runtime::net::inbox::Inbox;
+use mailrail_runtime::net::listening::Stretch;
 use mailrail_runtime::net::stream::Stream;
 use std::io;
 
 /// Slices of content in one write; the kernel takes 1024 at most.
 const SLICE_COUNT_MAX: usize = 256;
-/// Bytes of content in one write: beyond it, the peer should be heard in between.
+/// Bytes of content in one write.
 const CONTENT_LEN_MAX: usize = 1024 * 1024;
 
 /// Bytes at the end of a content that are kept back until it is noted that they follow: so few that the
@@ -23,6 +23,11 @@ pub(super) struct Output {
     content: Vec<Chunk>,
     content_len: usize,
     behind: Vec<u8>,
+    /// How many of all these bytes have gone.
+    written: usize,
+    /// How many have to, until the end of the content has.
+    end: Option<usize>,
+    has_ended: bool,
 }
 
 impl Output {
@@ -40,71 +45,75 @@ impl Output {
         !self.content.is_empty()
     }
 
-    /// Writes all there is.
-    pub(super) async fn flush(&mut self, stream: &mut Stream, deadline: u64) -> io::Result<()> {
-        if self.content.is_empty() {
+    /// Whether it is to be written before more content is added.
+    pub(super) fn is_full(&self) -> bool {
+        self.content.len() >= SLICE_COUNT_MAX || self.content_len >= CONTENT_LEN_MAX
+    }
+
+    /// Appends content.
+    pub(super) fn push(&mut self, content: Chunk) {
+        debug_assert!(self.behind.is_empty(), "nothing follows the content yet");
+        self.content_len += content.len();
+        self.content.push(content);
+    }
+
+    /// Takes the last bytes of the content away, so that the peer cannot have all of it yet.
+    pub(super) fn keep_last(&mut self) -> Option<Chunk> {
+        let end = self.content.pop()?;
+        self.content_len -= end.len();
+        let cut = end.len().saturating_sub(LAST_LEN_MAX);
+        if cut > 0 {
+            self.push(end.slice(0..cut));
+        }
+        Some(end.slice(cut..end.len()))
+    }
+
+    /// The end of the content is the last that was appended.
+    pub(super) fn mark_end(&mut self) {
+        self.end = Some(self.before.len() + self.content_len + self.behind.len());
+    }
+
+    /// Says once when the end of the content was written.
+    pub(super) fn has_ended(&mut self) -> bool {
+        std::mem::take(&mut self.has_ended)
+    }
+
+    /// Writes all there is, or until the peer is heard.
+    pub(super) async fn flush(
+        &mut self,
+        stream: &mut Stream,
+        inbox: &mut Inbox,
+        deadline: u64,
+    ) -> io::Result<Stretch> {
+        let written = &mut self.written;
+        let stretch = if self.content.is_empty() {
             if self.before.is_empty() {
-                return Ok(());
+                return Ok(Stretch::Written);
             }
-            stream.write_all(&self.before, deadline).await?;
+            let slices = [self.before.as_slice()];
+            stream
+                .write_listening(&slices, written, inbox, deadline)
+                .await
         } else {
             let slices: Vec<&[u8]> = std::iter::once(self.before.as_slice())
                 .chain(self.content.iter().map(Chunk::as_slice))
                 .chain(std::iter::once(self.behind.as_slice()))
                 .filter(|slice| !slice.is_empty())
                 .collect();
-            stream.write_slices(&slices, deadline).await?;
-        }
-        self.before.clear();
-        self.content.clear();
-        self.content_len = 0;
-        self.behind.clear();
-        Ok(())
-    }
-
-    /// Writes all there is but the last bytes of the content, so that the peer cannot have all of it yet.
-    pub(super) async fn flush_to_last(
-        &mut self,
-        stream: &mut Stream,
-        deadline: u64,
-    ) -> io::Result<()> {
-        debug_assert!(self.behind.is_empty(), "nothing follows the content yet");
-        let Some(end) = self.content.pop() else {
-            return self.flush(stream, deadline).await;
+            stream
+                .write_listening(&slices, written, inbox, deadline)
+                .await
         };
-        let cut = end.len().saturating_sub(LAST_LEN_MAX);
-        if cut > 0 {
-            self.content.push(end.slice(0..cut));
+        if self.end.is_some_and(|end| end <= self.written) {
+            (self.end, self.has_ended) = (None, true);
         }
-        self.flush(stream, deadline).await?;
-        let last = end.slice(cut..end.len());
-        self.content_len = last.len();
-        self.content.push(last);
-        Ok(())
-    }
-
-    /// Appends the content of a message, from byte `start` of its payload on. What does not fit into
-    /// one write is written; the rest waits for company.
-    pub(super) async fn content(
-        &mut self,
-        session: &mut Session<'_>,
-        payload: &Payload,
-        start: usize,
-        stream: &mut Stream,
-        deadline: impl Fn() -> u64,
-    ) -> io::Result<()> {
-        for chunk in payload.chunks_from(start) {
-            let base = chunk.as_slice().as_ptr() as usize;
-            let mut segments = session.segments(chunk.as_slice());
-            for segment in &mut segments {
-                if self.content.len() >= SLICE_COUNT_MAX || self.content_len >= CONTENT_LEN_MAX {
-                    self.flush(stream, deadline()).await?;
-                }
-                let from = segment.as_ptr() as usize - base;
-                self.content.push(chunk.slice(from..from + segment.len()));
-                self.content_len += segment.len();
-            }
+        if matches!(stretch, Ok(Stretch::Written)) {
+            self.before.clear();
+            self.content.clear();
+            self.content_len = 0;
+            self.behind.clear();
+            self.written = 0;
         }
-        Ok(())
+        stretch
     }
 }
