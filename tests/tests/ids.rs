@@ -122,18 +122,15 @@ fn a_message_written_again_after_a_failure_is_one_message() {
             let found = Rc::clone(&told);
             live(&world, &host, async move {
                 let life = Life::begin(&[0]).await;
-                let (wanted, problem) = &mut *found.borrow_mut();
+                let wanted = found.borrow().0.expect("the first life came to its end");
                 let is = |live: &mailrail::spool::recover::Live| (live.id, live.place().1);
                 let there: Vec<_> = life.recovered.messages.iter().map(is).collect();
-                let wanted = wanted.expect("the first life came to its end");
-                if there != [wanted] {
-                    *problem = format!("{there:?} instead of {wanted:?}");
-                    return;
-                }
-                let read = life.spool.load(wanted.0, wanted.1).await;
-                if let Err(error) = read {
-                    *problem = error.to_string();
-                }
+                let problem = match life.spool.load(wanted.0, wanted.1).await {
+                    _ if there != [wanted] => format!("{there:?} instead of {wanted:?}"),
+                    Err(error) => error.to_string(),
+                    Ok(_) => return,
+                };
+                found.borrow_mut().1 = problem;
             })
             .await;
             told.take().1
