@@ -180,6 +180,22 @@ impl Client {
         }
     }
 
+    /// Sends a chunk that is not the last one, and reads the reply.
+    ///
+    /// # Panics
+    /// When either fails.
+    #[track_caller]
+    pub fn chunk(&mut self, bytes: &[u8]) -> Reply {
+        let command = format!("BDAT {}\r\n", bytes.len());
+        let sent = self
+            .send(command.as_bytes())
+            .and_then(|()| self.send(bytes));
+        match sent {
+            Ok(()) => self.reply(),
+            Err(error) => panic!("a chunk: {error}"),
+        }
+    }
+
     /// A whole transaction without pipelining; the answer to the content, or the first refusal.
     ///
     /// # Errors

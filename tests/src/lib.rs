@@ -8,7 +8,7 @@
 //! * `message`: messages with an id in them, and seeded chance.
 //! * `names`: a DNS server for made-up domains.
 //! * `peers`: other people's clients: swaks, curl, smtplib, smtp-source.
-//! * `postfix`: a Postfix of the test's own.
+//! * `postfix`: a Postfix of the test's own, `smtp_sink`: its smtp-sink.
 //! * `examples`: the engine's examples as programs.
 //! * `loopback`: a file system in a file, to be filled, broken and cut off.
 //! * `lossy`: a disk that forgets what was not flushed when its power goes.
@@ -33,6 +33,7 @@ pub mod program;
 pub mod server;
 pub mod sim;
 pub mod sink;
+pub mod smtp_sink;
 pub mod tally;
 pub mod wait;
 

@@ -138,6 +138,17 @@ impl Script {
         Self { early, ..self }
     }
 
+    /// At each step with this verb the line until the gate is open, later the usual.
+    pub fn until_open(gate: &Arc<AtomicBool>, verb: &'static str, line: &'static str) -> Self {
+        let gate = Arc::clone(gate);
+        Self::new(move |step| {
+            if step.verb == verb && !gate.load(Ordering::Relaxed) {
+                return Answer::Say(line);
+            }
+            Answer::Accept
+        })
+    }
+
     /// At the first `count` steps with this verb the line, later the usual.
     pub fn at_first(count: usize, verb: &'static str, line: &'static str) -> Self {
         let seen = AtomicUsize::new(0);

@@ -84,11 +84,7 @@ fn the_largest_content() {
         client.command("MAIL FROM:<a@client.example>").expect(250);
         client.command("RCPT TO:<b@sink.example>").expect(250);
         for chunk in content.chunks(1_000_003) {
-            client
-                .send(format!("BDAT {}\r\n", chunk.len()).as_bytes())
-                .expect("a connection");
-            client.send(chunk).expect("a connection");
-            client.reply().expect(250);
+            client.chunk(chunk).expect(250);
         }
         client.command("BDAT 0 LAST").expect(250);
         for _ in 0..2 {

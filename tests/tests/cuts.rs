@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mailrail_tests::message::{self, Chance, ID_HEADER};
-use mailrail_tests::{Answer, Client, Script, Server, Sink};
+use mailrail_tests::{Client, Script, Server, Sink};
 
 fn setting(name: &str, default: u64) -> u64 {
     let given = std::env::var(name).ok();
@@ -147,11 +147,7 @@ fn from_the_disk() {
     let rounds = setting("CUTS_ROUNDS", 60);
     let seed = setting("CUTS_SEED", 1);
     let open = Arc::new(AtomicBool::new(false));
-    let gate = Arc::clone(&open);
-    let sink = Sink::with(Script::new(move |step| match step.verb {
-        "MAIL" if !gate.load(Ordering::Relaxed) => Answer::Say("451 4.3.0 not yet"),
-        _ => Answer::Accept,
-    }));
+    let sink = Sink::with(Script::until_open(&open, "MAIL", "451 4.3.0 not yet"));
     let mut server = Server::setup()
         .route("*", sink.address())
         .set("queue", "retry_interval = \"1s\"")

@@ -3,9 +3,9 @@
 
 use mailrail_tests::message;
 use mailrail_tests::peers::{self, Letter, Peer};
-use mailrail_tests::program::{self, Background, find};
-use mailrail_tests::server::free_address;
-use mailrail_tests::{Answer, Client, Script, Sink, wait};
+use mailrail_tests::program::{self, find};
+use mailrail_tests::smtp_sink::SmtpSink;
+use mailrail_tests::{Answer, Client, Script, Sink};
 
 #[test]
 fn the_client_reaches_the_sink() {
@@ -68,23 +68,10 @@ fn the_sink_takes_chunks() {
 
 #[test]
 fn smtp_source_reaches_smtp_sink() {
-    let (Some(source), Some(sink)) = (find("smtp-source", "postfix"), find("smtp-sink", "postfix"))
-    else {
+    let (Some(source), Some(sink)) = (find("smtp-source", "postfix"), SmtpSink::start(&[])) else {
         return;
     };
-    let address = free_address();
-    let directory = tempfile::tempdir().expect("a directory");
-    let arguments = ["-u", "nobody", &address.to_string(), "128"];
-    let mut running = Background::start(&sink, &arguments, directory.path());
-    wait::until("smtp-sink greets", || {
-        running.check();
-        Client::open(address)
-            .ok()?
-            .try_reply()
-            .ok()
-            .filter(|reply| reply.code == 220)
-    });
-    let target = format!("inet:{address}");
+    let target = format!("inet:{}", sink.address());
     program::succeed(&source, &["-m", "5", "-s", "2", "-l", "4096", &target], b"");
 }
 

@@ -3,9 +3,9 @@
 
 use mailrail_tests::message;
 use mailrail_tests::peers::{self, Letter, Peer};
-use mailrail_tests::program::{Background, find, succeed};
-use mailrail_tests::server::free_address;
-use mailrail_tests::{Client, Script, Server, Sink, wait};
+use mailrail_tests::program::{find, succeed};
+use mailrail_tests::smtp_sink::SmtpSink;
+use mailrail_tests::{Script, Server, Sink};
 
 /// Each peer sends dots, 8-bit text and 100 KB; every byte arrives, behind one Received field.
 #[test]
@@ -67,11 +67,7 @@ fn chunks_arrive_byte_for_byte() {
         .expect("dots")
         + 1;
     for chunk in [&content[..10], &content[10..cut], &content[cut..]] {
-        client
-            .send(format!("BDAT {}\r\n", chunk.len()).as_bytes())
-            .expect("a connection");
-        client.send(chunk).expect("a connection");
-        client.reply().expect(250);
+        client.chunk(chunk).expect(250);
     }
     client.command("BDAT 0 LAST").expect(250);
     let received = sink.next();
@@ -88,24 +84,10 @@ fn chunks_arrive_byte_for_byte() {
 /// From each peer into Debian's smtp-sink, which writes each message to a file.
 #[test]
 fn what_a_peer_sends_reaches_smtp_sink() {
-    let Some(program) = find("smtp-sink", "postfix") else {
+    let Some(sink) = SmtpSink::start(&[]) else {
         return;
     };
-    let address = free_address();
-    let directory = tempfile::tempdir().expect("a directory");
-    open_to_all(directory.path());
-    let listen = address.to_string();
-    let arguments = ["-u", "nobody", "-d", "message.", &listen, "128"];
-    let mut running = Background::start(&program, &arguments, directory.path());
-    wait::until("smtp-sink greets", || {
-        running.check();
-        Client::open(address)
-            .ok()?
-            .try_reply()
-            .ok()
-            .filter(|reply| reply.code == 220)
-    });
-    let server = Server::setup().route("*", address).start();
+    let server = Server::setup().route("*", sink.address()).start();
     for peer in Peer::installed() {
         let content = message::awkward(peer.name);
         peer.send(&Letter {
@@ -114,14 +96,7 @@ fn what_a_peer_sends_reaches_smtp_sink() {
             recipient: "b@sink.example",
             content: &content,
         });
-        let expected = String::from_utf8(content)
-            .expect("UTF-8")
-            .replace("\r\n", "\n");
-        wait::until("smtp-sink has written the message", || {
-            dumps(directory.path())
-                .into_iter()
-                .find(|dump| dump.contains(&expected))
-        });
+        sink.took(&content);
     }
 }
 
@@ -170,22 +145,4 @@ fn first_difference(found: &[u8], expected: &[u8]) -> String {
     let (length, wanted) = (found.len(), expected.len());
     let (found, expected) = (near(found), near(expected));
     format!("byte {at} of {wanted} (found {length}): {found:?} instead of {expected:?}")
-}
-
-/// The texts of all files that smtp-sink has written, whole or not.
-fn dumps(directory: &std::path::Path) -> Vec<String> {
-    std::fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| std::fs::read(entry.path()).ok())
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .collect()
-}
-
-/// smtp-sink gives up root before it writes.
-fn open_to_all(directory: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::Permissions::from_mode(0o777);
-    std::fs::set_permissions(directory, mode).expect("our own directory");
 }

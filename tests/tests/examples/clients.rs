@@ -1,15 +1,14 @@
 //! The clients: delivery to smtp-sink and to servers of ours, refusals, LMTP and AUTH.
 
 use mailrail_tests::examples::{Example, example};
-use mailrail_tests::program::{Background, find, run};
-use mailrail_tests::server::free_address;
-use mailrail_tests::{Client, message, wait};
+use mailrail_tests::message;
+use mailrail_tests::program::run;
+use mailrail_tests::smtp_sink::SmtpSink;
 use std::process::Output;
-use tempfile::TempDir;
 
 use super::{
-    RECIPIENT, SENDER, assert_same, assert_success, directory, lmtp::delivered, lmtp::maildirs,
-    open_to_all, submission::Submission, submission::USER, text,
+    RECIPIENT, SENDER, assert_same, assert_success, lmtp::delivered, lmtp::maildirs,
+    submission::Submission, submission::USER, text,
 };
 
 /// Runs a client example with this content on its standard input.
@@ -26,49 +25,6 @@ pub(super) fn send(
     run(&example(name), &arguments, content)
 }
 
-pub(super) struct SmtpSink {
-    pub(super) directory: TempDir,
-    pub(super) address: String,
-    pub(super) _running: Background,
-}
-
-impl SmtpSink {
-    pub(super) fn start(options: &[&str]) -> Option<Self> {
-        let program = find("smtp-sink", "postfix")?;
-        let directory = directory();
-        open_to_all(directory.path());
-        let address = free_address();
-        let listen = address.to_string();
-        let mut arguments = vec!["-u", "nobody", "-d", "message."];
-        arguments.extend(options);
-        arguments.extend([&*listen, "128"]);
-        let mut running = Background::start(&program, &arguments, directory.path());
-        // It may have been told to refuse whoever connects.
-        wait::until("smtp-sink speaks", || {
-            running.check();
-            Client::open(address).ok()?.try_reply().ok()
-        });
-        Some(Self {
-            directory,
-            address: listen,
-            _running: running,
-        })
-    }
-
-    /// The message that it has written to a file, its lines ended by LF.
-    pub(super) fn took(&self, content: &[u8]) {
-        let expected = String::from_utf8_lossy(content).replace("\r\n", "\n");
-        wait::until("smtp-sink has written the message", || {
-            let files = std::fs::read_dir(self.directory.path()).ok()?;
-            let found = files.flatten().find(|file| {
-                let bytes = std::fs::read(file.path()).unwrap_or_default();
-                String::from_utf8_lossy(&bytes).contains(&expected)
-            })?;
-            std::fs::remove_file(found.path()).ok()
-        });
-    }
-}
-
 /// With everything that smtp-sink offers, and with less and less of it.
 #[test]
 fn the_clients_deliver_to_smtp_sink() {
@@ -76,12 +32,13 @@ fn the_clients_deliver_to_smtp_sink() {
         let Some(sink) = SmtpSink::start(offer) else {
             return;
         };
+        let address = sink.address().to_string();
         let eight_bit = !offer
             .iter()
             .any(|option| ["-8", "-e", "-P"].contains(option));
         for name in ["blocking_client", "tokio_client"] {
             let awkward = message::awkward(name);
-            let output = send(name, &sink.address, &[RECIPIENT], &[], &awkward);
+            let output = send(name, &address, &[RECIPIENT], &[], &awkward);
             if eight_bit {
                 assert_success(name, offer, &output);
                 sink.took(&awkward);
@@ -93,7 +50,7 @@ fn the_clients_deliver_to_smtp_sink() {
             }
             let plain = message::with_id(name, 300_000);
             let to = [RECIPIENT, "c@mx.example", "d@mx.example"];
-            let output = send(name, &sink.address, &to, &["--no-chunking"], &plain);
+            let output = send(name, &address, &to, &["--no-chunking"], &plain);
             assert_success(name, offer, &output);
             sink.took(&plain);
         }
@@ -106,9 +63,10 @@ fn the_blocking_client_delivers_to_smtp_sink_by_lmtp() {
         let Some(sink) = SmtpSink::start(offer) else {
             return;
         };
+        let address = sink.address().to_string();
         let content = message::awkward("lmtp");
         let to = ["b@mx.example", "c@mx.example"];
-        let output = send("blocking_client", &sink.address, &to, &["--lmtp"], &content);
+        let output = send("blocking_client", &address, &to, &["--lmtp"], &content);
         assert_success("blocking_client", offer, &output);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         for to in to {
@@ -133,14 +91,9 @@ fn the_clients_say_who_is_refused() {
         let Some(sink) = SmtpSink::start(&["-f", command, "-B", "550 5.9.9 not today"]) else {
             return;
         };
+        let address = sink.address().to_string();
         for name in ["blocking_client", "tokio_client"] {
-            let output = send(
-                name,
-                &sink.address,
-                &[RECIPIENT],
-                &[],
-                b"Subject: no\n\nno\n",
-            );
+            let output = send(name, &address, &[RECIPIENT], &[], b"Subject: no\n\nno\n");
             let said = [&*output.stdout, &*output.stderr].concat();
             let said = String::from_utf8_lossy(&said).into_owned();
             assert_eq!(output.status.code(), code, "{name} at {command}: {said}");

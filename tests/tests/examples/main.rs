@@ -21,13 +21,6 @@ fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }
 
-/// smtp-sink gives up root before it writes.
-fn open_to_all(directory: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::Permissions::from_mode(0o777);
-    std::fs::set_permissions(directory, mode).expect("our own directory");
-}
-
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path of the test's own")
 }

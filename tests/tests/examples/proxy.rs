@@ -3,12 +3,10 @@
 use mailrail_tests::examples::{Example, only_file};
 use mailrail_tests::peers::{self, Letter, Peer};
 use mailrail_tests::program::{find, succeed};
+use mailrail_tests::smtp_sink::SmtpSink;
 use mailrail_tests::{Client, message};
 
-use super::{
-    RECIPIENT, SENDER, assert_same, assert_success, clients::SmtpSink, clients::send, directory,
-    text,
-};
+use super::{RECIPIENT, SENDER, assert_same, assert_success, clients::send, directory, text};
 
 #[test]
 fn the_proxy_passes_on_what_peers_send() {
@@ -60,7 +58,7 @@ fn the_proxy_passes_on_to_smtp_sink() {
     let Some(sink) = SmtpSink::start(&[]) else {
         return;
     };
-    let proxy = Example::proxy(sink.address.parse().expect("an address"));
+    let proxy = Example::proxy(sink.address());
     let content = message::awkward("proxy");
     let address = proxy.address().to_string();
     for name in ["blocking_client", "tokio_client"] {
@@ -79,7 +77,7 @@ fn the_proxy_passes_on_to_smtp_sink() {
     let Some(sink) = SmtpSink::start(&["-8", "-f", "RCPT", "-B", "553 5.9.9 not today"]) else {
         return;
     };
-    let proxy = Example::proxy(sink.address.parse().expect("an address"));
+    let proxy = Example::proxy(sink.address());
     let mut client = Client::open(proxy.address()).expect("a connection");
     client.reply().expect(220);
     let offered = client.command("EHLO client.example").expect(250).lines;
