@@ -2,7 +2,6 @@
 //! `fsync` and `write` survive the death of the process, `memory` an orderly end.
 
 use mailrail_tests::{Answer, Client, Script, Server, Sink, message};
-use std::net::SocketAddr;
 
 const CLASSES: [&str; 3] = ["fsync", "write", "memory"];
 
@@ -14,14 +13,9 @@ fn server(sink: &Sink) -> Server {
         .another_listener(&["durability = \"write\""])
         .another_listener(&["durability = \"memory\""])
         .set("queue", "retry_interval = \"100ms\"")
+        // What was put off again and again on a slow machine is not put off for long.
+        .set("queue", "max_retry_interval = \"200ms\"")
         .start()
-}
-
-fn greeted(address: SocketAddr) -> Client {
-    let mut client = Client::open(address).expect("a connection");
-    client.reply().expect(220);
-    client.command("EHLO client.example").expect(250);
-    client
 }
 
 /// Sends one message of this size to each listener.
@@ -29,7 +23,7 @@ fn submit_to_each(server: &Server, len: usize) -> Vec<String> {
     let submit = |(number, class): (usize, &&str)| {
         let id = format!("{class}-{len}");
         let content = message::with_id(&id, len);
-        let mut client = greeted(server.listener(number));
+        let mut client = Client::hello(server.listener(number));
         let reply = client.submit("a@client.example", &["b@sink.example"], &content);
         reply.expect("a reply").expect(250);
         id
@@ -94,7 +88,7 @@ fn what_the_device_has_survives_kill_9() {
     }));
     let mut server = server(&sink);
     for round in 0..20 {
-        let mut client = greeted(server.listener(round % 2));
+        let mut client = Client::hello(server.listener(round % 2));
         let id = format!("round-{round}");
         let content = message::with_id(&id, if round % 3 == 0 { 70_000 } else { 900 });
         let reply = client.submit("a@client.example", &["b@sink.example"], &content);
@@ -118,7 +112,7 @@ fn a_reload_changes_the_class() {
     server.reconfigure(|setup| setup.listener("durability = \"memory\""));
     mailrail_tests::wait::until("the class has changed", || {
         let content = message::with_id("again", 300);
-        let mut client = greeted(server.address());
+        let mut client = Client::hello(server.address());
         let reply = client.submit("a@client.example", &["b@sink.example"], &content);
         reply.expect("a reply").expect(250);
         let events = server.events();
