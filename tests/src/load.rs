@@ -34,6 +34,8 @@ pub struct Load {
     senders: Vec<JoinHandle<()>>,
     words: Receiver<Word>,
     stop: Arc<AtomicBool>,
+    /// So many messages may be begun from now on.
+    left: Arc<AtomicUsize>,
     refusals: Vec<Reply>,
 }
 
@@ -44,23 +46,38 @@ impl Load {
     /// # Panics
     /// When there is no thread left.
     pub fn start(server: SocketAddr, sender_count: u64, seed: u64) -> Self {
+        Self::start_with(server, sender_count, seed, usize::MAX)
+    }
+
+    /// As [`Self::start`], but no more than `limit` messages are begun before [`Self::lift_limit`] is called.
+    ///
+    /// # Panics
+    /// When there is no thread left.
+    pub fn start_with(server: SocketAddr, sender_count: u64, seed: u64, limit: usize) -> Self {
         let (tell, words) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
+        let left = Arc::new(AtomicUsize::new(limit));
         let senders = (0..sender_count).map(|number| {
-            let (tell, stop) = (tell.clone(), Arc::clone(&stop));
+            let (tell, stop, left) = (tell.clone(), Arc::clone(&stop), Arc::clone(&left));
             // Ids of another load have other numbers.
             let (number, chance) = (seed * 1000 + number, Chance::new(seed + number + 1));
             std::thread::Builder::new()
                 .name(format!("sender {number}"))
-                .spawn(move || send_until(&stop, number, chance, server, &tell))
+                .spawn(move || send_until(&stop, &left, number, chance, server, &tell))
                 .expect("a thread")
         });
         Self {
             senders: senders.collect(),
             words,
             stop,
+            left,
             refusals: Vec::new(),
         }
+    }
+
+    /// The senders go on without a limit.
+    pub fn lift_limit(&self) {
+        self.left.store(usize::MAX, Ordering::Relaxed);
     }
 
     /// Waits until `count` messages more are acknowledged, and counts meanwhile what has come to the sink.
@@ -201,6 +218,7 @@ fn recipients(id: &str) -> &'static [&'static str] {
 
 fn send_until(
     stop: &AtomicBool,
+    left: &AtomicUsize,
     number: u64,
     mut chance: Chance,
     server: SocketAddr,
@@ -213,6 +231,14 @@ fn send_until(
             continue;
         };
         while !stop.load(Ordering::Relaxed) {
+            let one_less = |left: usize| left.checked_sub(1);
+            if left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+                .is_err()
+            {
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            }
             count += 1;
             let limit = if chance.below(20) == 0 {
                 200_000
