@@ -26,6 +26,7 @@ mod doubt;
 mod index;
 mod judge;
 mod lane;
+mod packed;
 pub mod placement;
 mod ready;
 pub mod schedule;

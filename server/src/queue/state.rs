@@ -15,7 +15,10 @@
 //! Beside that a message's own links lie in the wheel of expiry until it has expired, whatever its
 //! entries do. Lines belong to destinations and are arguments here.
 
+mod rewind;
+
 use super::index::{Index, Indexed};
+use super::packed::{Halves, Moment};
 use super::schedule;
 use super::slab::{Key, List, NONE, Slab, item};
 use super::view::Message;
@@ -39,38 +42,6 @@ pub(super) const PARKED: u64 = TIME_MAX;
 
 /// How many [`Stage`]s there are.
 const STAGE_COUNT: usize = 6;
-
-/// A time in milliseconds as it is kept: in six bytes, as far as the wheel reaches, and aligned to two, so
-/// that an item needs no padding.
-#[derive(Clone, Copy, Debug, Default)]
-struct Moment([u16; 3]);
-
-impl Moment {
-    /// What lies beyond the wheel's last time is that time.
-    fn new(millis: u64) -> Self {
-        let millis = millis.min(TIME_MAX);
-        Self([millis as u16, (millis >> 16) as u16, (millis >> 32) as u16])
-    }
-
-    fn millis(self) -> u64 {
-        let [low, middle, high] = self.0.map(u64::from);
-        high << 32 | middle << 16 | low
-    }
-}
-
-/// A number of 64 bits in halves, for the same reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Halves([u32; 2]);
-
-impl Halves {
-    fn new(number: u64) -> Self {
-        Self([number as u32, (number >> 32) as u32])
-    }
-
-    fn get(self) -> u64 {
-        u64::from(self.0[1]) << 32 | u64::from(self.0[0])
-    }
-}
 
 /// A group of recipients of a message.
 #[derive(Debug)]
@@ -578,38 +549,6 @@ impl Entries {
     pub(super) fn endings(&self) -> Vec<u32> {
         self.endings.slots(&self.entries)
     }
-
-    /// The clock went back to `now`: no message was accepted after it, none waits longer than its whole
-    /// life from now, no entry longer than its present interval (as `interval_max` gives it).
-    pub(super) fn rewind(&mut self, now: Timestamp, interval_max: impl Fn(u16) -> u64) {
-        let now = now.unix_millis();
-        self.expiry.reset(now);
-        self.scheduled.reset(now);
-        let mut position = 0;
-        while let Some(message) = self.messages.at(position) {
-            position += 1;
-            let Some(message) = message else { continue };
-            let shared = &mut self.messages[message];
-            let (accepted, expires) = (shared.accepted.millis(), shared.expires.millis());
-            if accepted > now {
-                shared.accepted = Moment::new(now);
-                shared.expires = Moment::new(now.saturating_add(expires.saturating_sub(accepted)));
-            }
-            if !shared.has_expired() {
-                self.expiry.insert(&mut self.messages, message);
-            }
-            let mut entry = self.messages[message].entry;
-            while entry != NONE {
-                let this = &mut self.entries[entry];
-                let next_max = now.saturating_add(interval_max(this.attempt));
-                this.next_attempt = Moment::new(this.next_attempt.millis().min(next_max));
-                if this.stage == Stage::Scheduled {
-                    self.scheduled.insert(&mut self.entries, entry);
-                }
-                entry = self.entries[entry].sibling;
-            }
-        }
-    }
 }
 
 /// Ids count up: all the places of the index are to be used.
@@ -651,15 +590,5 @@ mod tests {
             124,
             "bytes each, so that a change is seen"
         );
-    }
-
-    #[test]
-    fn moments_and_halves_are_what_they_were_made_of() {
-        for number in [0, 1, 0xffff, 0x1_0000, 1_795_508_041_007, TIME_MAX] {
-            assert_eq!(Moment::new(number).millis(), number);
-            assert_eq!(Halves::new(number).get(), number);
-        }
-        assert_eq!(Moment::new(u64::MAX).millis(), TIME_MAX);
-        assert_eq!(Halves::new(u64::MAX).get(), u64::MAX);
     }
 }
