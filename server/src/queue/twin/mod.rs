@@ -1,13 +1,16 @@
 //! A naive twin of the queue: plain lists, and a full scan for every question. Tests only.
 //!
 //! It says the same rules once more without wheel, slab, lists or counters. `check` runs both over the
-//! same random steps and compares everything that can be seen, after each of them.
+//! same random steps and compares everything that can be seen, after each of them. What connections come
+//! to is `lane`'s, and whether a verdict is right `verdict`'s.
 
 mod check;
+mod lane;
+mod verdict;
 
 use super::schedule::{interval_max, rest, rest_max};
 use super::state::Stage;
-use super::{Arrival, Group, Outcome, Place, Settings, Verdict};
+use super::{Arrival, Group, Place, Settings, Verdict};
 use crate::message::{Id, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -465,83 +468,6 @@ impl Twin {
         bits
     }
 
-    /// Whether the verdict is a right one for this outcome, recipient by recipient.
-    fn check_attempt(&self, now: u64, at: usize, outcome: &Outcome, verdict: &Verdict) {
-        let (entry, message) = (&self.entries[at], &self.messages[&self.entries[at].id]);
-        let has = |set: u128, bit: u32| set & 1 << bit != 0;
-        let mut untried = None;
-        let mut is_left = false;
-        for bit in (0..128).filter(|&bit| has(entry.open, bit)) {
-            let (delivered, failed) = (has(outcome.delivered, bit), has(outcome.failed, bit));
-            assert_eq!(has(verdict.delivered, bit), delivered);
-            assert_eq!(has(verdict.failed, bit), failed);
-            let left = !delivered && !failed;
-            is_left |= left;
-            assert_eq!(
-                has(verdict.open | verdict.expired, bit),
-                left,
-                "nothing is lost"
-            );
-            if left && bit >= entry.from && !has(outcome.deferred, bit) {
-                untried = untried.or(Some(bit));
-            }
-        }
-        assert_eq!(verdict.open & verdict.expired, 0);
-        let all = verdict.delivered | verdict.failed | verdict.open | verdict.expired;
-        assert_eq!(all, entry.open, "nothing is invented");
-        if is_left && now < message.expires && untried.is_some() {
-            assert_eq!(verdict.expired, 0, "the attempt goes on");
-            assert_eq!((verdict.attempt, ms(verdict.next)), (entry.attempt, now));
-            assert_eq!(Some(u32::from(verdict.batch)), untried);
-            assert_eq!(verdict.deferred, outcome.deferred);
-        } else if is_left && now < message.expires {
-            assert_eq!(verdict.attempt, entry.attempt + 1);
-            self.check_next(now, message.expires, verdict);
-        } else if is_left {
-            assert_eq!(verdict.open, 0, "too old");
-            assert!(!verdict.is_deferral());
-        }
-    }
-
-    /// Whether the time of the next attempt is a right one, or the end is.
-    fn check_next(&self, now: u64, expires: u64, verdict: &Verdict) {
-        let longest = self.interval_max(verdict.attempt);
-        let first = self.settings.curve.retry_interval.as_millis() as u64;
-        let has_time = expires.saturating_sub((first / 20).max(1)) >= now + first;
-        if verdict.open == 0 {
-            assert!(!has_time && now + longest >= expires, "given up too early");
-        } else {
-            assert!(verdict.is_deferral());
-            assert_eq!(verdict.expired, 0);
-            let pause = ms(verdict.next) - now;
-            assert!(ms(verdict.next) < expires && pause <= longest);
-            let is_last_call = expires - ms(verdict.next) == (first / 20).max(1);
-            assert!(
-                pause * 9 >= longest * 8 || is_last_call,
-                "{pause} of {longest}"
-            );
-        }
-        assert_eq!(verdict.batch, 0);
-    }
-
-    /// Whether the verdict about an entry that waited is a right one. The entry is held now.
-    fn check_ending(&mut self, now: u64, at: usize, verdict: &Verdict) {
-        let now = self.observe(now);
-        let entry = &self.entries[at];
-        let expires = self.messages[&entry.id].expires;
-        match entry.stage {
-            Stage::Failed => assert_eq!(verdict.failed, entry.open),
-            Stage::Postponed if now < expires => {
-                assert_eq!(verdict.attempt, entry.attempt + 1);
-                assert_eq!(verdict.open | verdict.expired, entry.open);
-                self.check_next(now, expires, verdict);
-            }
-            _ => assert_eq!((verdict.expired, verdict.open), (entry.open, 0)),
-        }
-        self.entries[at].stage = Stage::Held;
-        self.entries[at].lane = None;
-    }
-
     /// Says whether the message is done.
     fn settle(&mut self, now: u64, at: usize, verdict: &Verdict, is_attempt: bool) -> bool {
         let now = self.observe(now);
@@ -603,97 +529,5 @@ impl Twin {
             .given_back = true;
         self.put_down(now, at, true);
         self.tidy();
-    }
-
-    fn wants(&self, now: u64, key: &str) -> u32 {
-        let (now, lane) = (now.max(self.now), &self.lanes[key]);
-        let due = self.due_of(key).count() as u32;
-        if due == 0 || now < lane.rests_until || now < lane.suspended_until {
-            return 0;
-        }
-        let rings = self.destinations.iter();
-        let (name, _) = rings
-            .filter(|(_, d)| d.ring.is_some() && d.lane.as_deref() == Some(key))
-            .min_by_key(|(_, d)| d.ring)
-            .expect("one is due");
-        let first = self.due_of(key).filter(|entry| entry.destination == *name);
-        let first = first.min_by_key(|entry| entry.stamp).expect("in the ring");
-        let is_late = now.saturating_sub(first.next) >= self.settings.patience.as_millis() as u64;
-        // Count up, as long as one more is worth it.
-        let mut wanted = 0;
-        loop {
-            let present = lane.open + lane.opening + wanted;
-            let worth =
-                due > present * self.settings.ready_per_connection || is_late && wanted == 0;
-            if !worth || present >= lane.limit || lane.opening + wanted >= lane.window {
-                return wanted;
-            }
-            wanted += 1;
-        }
-    }
-
-    fn opened(&mut self, now: u64, key: &str) {
-        let lane = self.lanes.get_mut(key).expect("it was being opened");
-        lane.opening -= 1;
-        lane.open += 1;
-        lane.window += 1;
-        lane.unheard += 1;
-        lane.rests_until = 0;
-        self.look(now, key);
-    }
-
-    fn open_failed(&mut self, now: u64, key: &str, answer: &[u8]) {
-        self.lanes
-            .get_mut(key)
-            .expect("it was being opened")
-            .opening -= 1;
-        self.lane_failed(now, key, answer);
-    }
-
-    fn closed(&mut self, now: u64, key: &str) {
-        let lane = self.lanes.get_mut(key).expect("it was open");
-        lane.open -= 1;
-        if lane.given_back && lane.unheard >= 3 {
-            let answer =
-                b"421 4.4.2 the connection ended before anything was said about the message";
-            self.lane_failed(now, key, answer);
-        } else {
-            self.look(now, key);
-            self.tidy();
-        }
-    }
-
-    fn lane_failed(&mut self, now: u64, key: &str, answer: &[u8]) {
-        let now = self.observe(now);
-        let (first, longest) = (self.settings.suspension, self.settings.curve.retry_interval);
-        let lane = self.lanes.get_mut(key).expect("known");
-        lane.window = 1;
-        if now >= lane.rests_until {
-            lane.failures += 1;
-            lane.rests_until = now + rest(first, longest, lane.failures, self.settings.seed);
-            lane.postponed = false;
-        }
-        if lane.open == 0 && lane.opening == 0 && !lane.postponed {
-            lane.postponed = true;
-            for _ in 0..self.settings.max_ready {
-                let Some(at) = self.turn(key) else { break };
-                let destination = self.entries[at].destination.clone();
-                let destination = self.destinations.get_mut(&destination).expect("known");
-                destination.answer = answer.into();
-                self.entries[at].stamp = self.stamp();
-                self.entries[at].stage = Stage::Postponed;
-                self.tidy();
-            }
-        }
-        self.look(now, key);
-        self.tidy();
-    }
-
-    /// Something changed that due entries may have waited for.
-    fn look(&mut self, now: u64, key: &str) {
-        let now = self.observe(now);
-        if self.lanes.contains_key(key) && self.due_of(key).next().is_some() {
-            self.flag(key, now);
-        }
     }
 }
