@@ -6,6 +6,7 @@
 use crate::config::Config;
 use crate::events::log::{Journal, Told};
 use crate::shard::{self, Counts, Letter, RING_LEN, Seed, Started};
+use crate::spool;
 use crossbeam::queue::ArrayQueue;
 use mailrail_runtime::mailbox::Outside;
 use mailrail_runtime::sim::{Host, Process, World};
@@ -53,7 +54,9 @@ impl Server {
         names: impl Iterator<Item = &'n str>,
         lines: &mpsc::Sender<(u64, Vec<u8>)>,
     ) -> Result<Self, String> {
-        let logs = shard::share_logs(&shard::logs_among(names), config.shards)
+        let names: Vec<&str> = names.collect();
+        let highest = spool::highest_among(names.iter().copied());
+        let logs = shard::share_logs(&shard::logs_among(names.into_iter()), config.shards)
             .map_err(|error| error.to_string())?;
         let is_log_full = Arc::new(AtomicBool::new(false));
         let (ready, started) = mpsc::channel();
@@ -67,6 +70,7 @@ impl Server {
                 config: config.clone(),
                 journal,
                 logs,
+                highest,
                 open_files: u64::MAX,
                 ready: ready.clone(),
                 last: mpsc::channel().0,

@@ -1,13 +1,13 @@
 //! The ids of messages, over failing commits and restarts: of one id there is one message, and no id comes
 //! twice. The spool alone, on the disks of a seeded world; whole servers are `simulation`'s.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 
 use mailrail::message::{Durability, Envelope, Flags, Id, IdSource, META_LEN, Meta, Timestamp};
 use mailrail::spool::recover::{Fold, Place, Recovered};
-use mailrail::spool::{Spool, in_one_chunk, place_of};
+use mailrail::spool::{Spool, highest_among, in_one_chunk, place_of};
 use mailrail_runtime::log::Options;
 use mailrail_runtime::sim::disk::{Call, Failing};
 use mailrail_runtime::sim::{Host, World};
@@ -136,5 +136,86 @@ fn a_message_written_again_after_a_failure_is_one_message() {
             told.take().1
         });
         assert_eq!(problem, "", "seed {seed}");
+    }
+}
+
+/// Ids of a clock that has gone back by years.
+const PAST: Timestamp = Timestamp::from_unix_millis(1_710_000_000_000);
+
+/// A life in which one message comes, and is done with.
+async fn one_message(log: u16, given: Rc<Cell<Option<Id>>>) {
+    let mut life = Life::begin(&[log]).await;
+    let id = life.ids.next(NOW);
+    let (place, is_durable) = life.write(id).await;
+    assert!(is_durable, "the disk is well");
+    life.spool.release(id, place);
+    given.set(Some(id));
+    life.spool.close().await;
+}
+
+/// The names in the spool's directory.
+fn names(host: &Host) -> Vec<String> {
+    let files = host.disk().files();
+    let below = files
+        .iter()
+        .filter_map(|(path, _)| path.strip_prefix(SPOOL).ok()?.iter().next());
+    below
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// The segment that held the highest id is freed, nothing comes after it, and the clock goes back.
+#[test]
+fn no_id_comes_again_when_its_segment_was_freed() {
+    for seed in 0..20 {
+        World::run(seed, async move |world| {
+            let host = world.host("10.0.0.1".parse().expect("an address"));
+            let given = Rc::new(Cell::new(None));
+            live(&world, &host, one_message(0, Rc::clone(&given))).await;
+            live(&world, &host, async {
+                let life = Life::begin(&[0]).await;
+                assert_eq!(life.spool.clean().await, None);
+                let segments = life.spool.head().segments();
+                assert_eq!(segments.oldest, segments.newest, "the old one is freed");
+                life.spool.close().await;
+            })
+            .await;
+            host.cut_power();
+            let given = given.get().expect("one was given");
+            live(&world, &host, async move {
+                let mut life = Life::begin(&[0]).await;
+                let next = life.ids.next(PAST);
+                assert!(next > given, "seed {seed}: {next} after {given}");
+            })
+            .await;
+        });
+    }
+}
+
+/// There were more shards, the log of one was deleted, there are more again, and the clock goes back.
+#[test]
+fn no_id_of_a_deleted_log_comes_again() {
+    for seed in 0..20 {
+        World::run(seed, async move |world| {
+            let host = world.host("10.0.0.1".parse().expect("an address"));
+            for log in [2, 3] {
+                let given = Rc::new(Cell::new(None));
+                live(&world, &host, one_message(log, Rc::clone(&given))).await;
+                live(&world, &host, async move {
+                    let life = Life::begin(&[0, log]).await;
+                    life.spool.retire().await;
+                })
+                .await;
+                host.cut_power();
+                let names = names(&host);
+                assert!(!names.contains(&format!("log-{log}")), "{names:?}");
+                let given = given.get().expect("one was given");
+                let highest = highest_among(names.iter().map(String::as_str));
+                let next = IdSource::new(log, highest).next(PAST);
+                assert!(next > given, "seed {seed}: {next} after {given}");
+                let marks = names.iter().filter(|name| name.starts_with("ids-"));
+                assert_eq!(marks.count(), 1, "{names:?}");
+            }
+        });
     }
 }

@@ -43,7 +43,7 @@ mod state;
 mod tests;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use self::commit::Inner;
@@ -454,6 +454,25 @@ pub async fn heads(
     each: &mut dyn FnMut(RecordView<'_>),
 ) -> Result<Report, LogError> {
     open::survey(options, How::ByIndex, each).await
+}
+
+/// Leaves an empty file of this name in a directory, for good, and then removes those whose names it
+/// replaces: a word that outlives the logs beside it.
+///
+/// # Errors
+/// If the file cannot be made or another one not be removed.
+pub async fn leave_name(
+    directory: &Path,
+    name: &str,
+    is_replaced: impl Fn(&str) -> bool,
+) -> io::Result<()> {
+    disk::keep(&directory.join(name), Vec::new()).await?;
+    for other in disk::list(directory).await? {
+        if is_replaced(&other) {
+            disk::remove(&directory.join(other)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The log's handle. Clones are the same log.

@@ -9,6 +9,7 @@ use crate::admin;
 use crate::config::Config;
 use crate::events::log::EventLog;
 use crate::message::id::LOG_COUNT_MAX;
+use crate::spool;
 use crossbeam::queue::ArrayQueue;
 use mailrail_runtime::mailbox::Outside;
 use mailrail_runtime::shard::{self, Options, Running};
@@ -63,7 +64,9 @@ impl Server {
 
         let (ready, started) = mpsc::channel();
         let (last_word, last) = mpsc::channel();
-        let logs = share_logs(&logs_in(&spool_dir)?, config.shards)?;
+        let names = names_in(&spool_dir)?;
+        let highest = spool::highest_among(names.iter().map(String::as_str));
+        let logs = share_logs(&logs_among(names.iter().map(String::as_str)), config.shards)?;
         // Each shard takes one of these when it starts; which one does not matter.
         let seeds = Arc::new(ArrayQueue::new(config.shards));
         for (logs, journal) in logs.into_iter().zip(journals) {
@@ -71,6 +74,7 @@ impl Server {
                 config: config.clone(),
                 journal,
                 logs,
+                highest,
                 open_files,
                 ready: ready.clone(),
                 last: last_word.clone(),
@@ -324,13 +328,18 @@ pub(crate) fn try_lock(data_dir: &Path) -> Result<Option<File>, ServeError> {
 
 /// The numbers of the logs that are there.
 pub(crate) fn logs_in(spool_dir: &Path) -> Result<Vec<u16>, ServeError> {
+    let names = names_in(spool_dir)?;
+    Ok(logs_among(names.iter().map(String::as_str)))
+}
+
+fn names_in(spool_dir: &Path) -> Result<Vec<String>, ServeError> {
     let fail = |error: std::io::Error| ServeError(format!("{}: {error}", spool_dir.display()));
     let mut names = Vec::new();
     for entry in std::fs::read_dir(spool_dir).map_err(fail)? {
         let name = entry.map_err(fail)?.file_name();
         names.extend(name.into_string());
     }
-    Ok(logs_among(names.iter().map(String::as_str)))
+    Ok(names)
 }
 
 /// The numbers of the logs among the names of a directory.

@@ -10,7 +10,7 @@ use super::world::{self, Counts, World, queue_place};
 use crate::accept;
 use crate::config::{Config, LineEndings};
 use crate::events::log::Journal;
-use crate::message::IdSource;
+use crate::message::{Id, IdSource};
 use crate::queue::{self, Queue};
 use crate::spool::Spool;
 use crate::spool::recover::{Fold, Recovered};
@@ -47,6 +47,8 @@ pub(crate) struct Seed {
     pub(crate) journal: Journal,
     /// Numbers of the logs it owns; the first takes new mail.
     pub(crate) logs: Vec<u16>,
+    /// The highest id that logs had given which are deleted.
+    pub(crate) highest: Option<Id>,
     /// Files that the whole process may have open.
     pub(crate) open_files: u64,
     pub(crate) ready: mpsc::Sender<Result<Started, String>>,
@@ -114,6 +116,7 @@ async fn prepare(
         config,
         journal,
         logs,
+        highest,
         open_files,
         ..
     } = seed;
@@ -129,7 +132,8 @@ async fn prepare(
     let highest_logged = reports.iter().filter_map(|report| report.highest_id).max();
     let highest = recovered
         .highest
-        .max(highest_logged.map(crate::message::Id::from_bits));
+        .max(highest_logged.map(Id::from_bits))
+        .max(highest);
     let mut started = Started::default();
     for report in &reports {
         started.quarantined += report.quarantined.len() as u64;

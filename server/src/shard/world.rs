@@ -333,7 +333,7 @@ impl World {
         loop {
             timer::sleep(CLEAN_MICROS).await;
             self.spool.retire().await;
-            while let Some((log, segment)) = self.spool.clean() {
+            while let Some((log, segment)) = self.spool.clean().await {
                 if !self.empty(log, segment).await {
                     break;
                 }

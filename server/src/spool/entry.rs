@@ -22,6 +22,8 @@ pub enum Kind {
     Moved = 4,
     /// The end of a message's content is about to be sent to recipients, and no answer is known.
     InDoubt = 5,
+    /// No message: the highest id that this log had given so far, kept behind the records of it that are freed. Empty.
+    Mark = 6,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             3 => Some(Self::Deferred),
             4 => Some(Self::Moved),
             5 => Some(Self::InDoubt),
+            6 => Some(Self::Mark),
             _ => None,
         }
     }
@@ -355,7 +358,7 @@ pub fn message_payload(kind: Kind, record: &[u8]) -> Result<&[u8], Malformed> {
     match kind {
         Kind::Message => Ok(record),
         Kind::Moved => Moved::decode(record).map(|moved| moved.message),
-        Kind::Settled | Kind::Deferred | Kind::InDoubt => {
+        Kind::Settled | Kind::Deferred | Kind::InDoubt | Kind::Mark => {
             Err(Malformed("a record without a message"))
         }
     }
@@ -368,7 +371,7 @@ pub fn last_answer(kind: Kind, record: &[u8], first: u16) -> Result<Option<Answe
         Kind::Moved => Moved::decode(record)?
             .states()
             .find(|state| state.first == first),
-        Kind::Message | Kind::Settled | Kind::InDoubt => None,
+        Kind::Message | Kind::Settled | Kind::InDoubt | Kind::Mark => None,
     };
     Ok(state.and_then(|state| state.answer()))
 }
@@ -406,7 +409,7 @@ mod tests {
             .filter_map(Kind::from_number)
             .map(Kind::number)
             .collect();
-        assert_eq!(known, [1, 2, 3, 4, 5]);
+        assert_eq!(known, [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

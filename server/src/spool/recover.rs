@@ -252,6 +252,7 @@ impl Fold {
             Kind::Deferred => self.deferred(id, place, record),
             Kind::Moved => self.moved(id, place, record),
             Kind::InDoubt => self.in_doubt(id, record),
+            Kind::Mark => Ok(()),
         };
         self.counts.malformed += u64::from(taken.is_err());
         taken

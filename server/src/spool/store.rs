@@ -3,6 +3,7 @@
 //! recipient, is decided elsewhere.
 
 use super::entry::{Deferred, InDoubt, Kind, Moved, Settled, message_payload};
+use super::marks;
 use super::recover::{Fold, Place};
 use crate::message::{Durability, Id, META_LEN, Malformed, Meta};
 use mailrail_runtime::buffer::ChunkMut;
@@ -12,6 +13,7 @@ use mailrail_runtime::log::{
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A log is emptied from its oldest end once it takes more than this many times what lives in it,
 const SPREAD_MAX: u64 = 2;
@@ -32,6 +34,11 @@ struct Owned {
     /// Bytes of live records in each segment.
     live: RefCell<BTreeMap<u32, u64>>,
     segment_len: u64,
+    directory: PathBuf,
+    /// The highest id of the log.
+    highest: Cell<Option<Id>>,
+    /// No id of a segment before this one is above one that is known behind it.
+    marked: Cell<u32>,
     /// Closed and deleted, or about to be.
     is_retired: Cell<bool>,
 }
@@ -73,6 +80,7 @@ impl Spool {
         for options in options {
             let number = options.log;
             let segment_len = u64::from(options.segment_len);
+            let directory = options.directory.clone();
             let (log, report) = Log::open(options, &mut |record| {
                 let Some(kind) = Kind::from_number(record.kind) else {
                     return;
@@ -87,14 +95,17 @@ impl Spool {
                 let _ = fold.feed(kind, Id::from_bits(record.id), place, record.head);
             })
             .await?;
-            reports.push(report);
             logs.push(Owned {
                 number,
                 log,
                 live: RefCell::default(),
                 segment_len,
+                directory,
+                highest: Cell::new(report.highest_id.map(Id::from_bits)),
+                marked: Cell::new(0),
                 is_retired: Cell::new(false),
             });
+            reports.push(report);
         }
         Ok((Self { logs }, reports))
     }
@@ -141,6 +152,8 @@ impl Spool {
             ..Label::now(Kind::Message.number(), id.to_bits())
         };
         let stored = self.head().append_chunks(label, message)?;
+        let highest = &self.logs[0].highest;
+        highest.set(highest.get().max(Some(id)));
         self.hold(id, place_of(id, stored.position));
         Ok(stored)
     }
@@ -248,7 +261,7 @@ impl Spool {
         let kind = Kind::from_number(record.kind).ok_or(Malformed("a record's kind"))?;
         let start = match kind {
             Kind::Message => 0,
-            Kind::Settled | Kind::Deferred | Kind::Moved | Kind::InDoubt => {
+            Kind::Settled | Kind::Deferred | Kind::Moved | Kind::InDoubt | Kind::Mark => {
                 let head = record.payload.head();
                 head.len() - message_payload(kind, head)?.len()
             }
@@ -297,7 +310,7 @@ impl Spool {
 
     /// Frees every oldest segment in which nothing lives, and names one that should be emptied: its log
     /// and its number.
-    pub fn clean(&self) -> Option<(u16, u32)> {
+    pub async fn clean(&self) -> Option<(u16, u32)> {
         let mut wanted = None;
         for owned in self.logs.iter().filter(|owned| !owned.is_retired.get()) {
             loop {
@@ -305,17 +318,15 @@ impl Spool {
                 if segments.oldest == segments.newest {
                     break;
                 }
-                let live = owned.live.borrow();
-                if live.contains_key(&segments.oldest) {
-                    let live_bytes: u64 = live.values().sum();
-                    let most = live_bytes * SPREAD_MAX + owned.segment_len * SPARE_SEGMENT_COUNT;
-                    if segments.bytes > most {
+                if owned.lives_in(segments.oldest) {
+                    if segments.bytes > owned.most_bytes() {
                         wanted = Some((owned.number, segments.oldest));
                     }
                     break;
                 }
-                drop(live);
-                if owned.log.free_oldest().is_none() {
+                if !owned.is_marked_behind(segments.oldest).await
+                    || owned.log.free_oldest().is_none()
+                {
                     break;
                 }
             }
@@ -331,6 +342,12 @@ impl Spool {
             }
             owned.is_retired.set(true);
             owned.log.close().await;
+            if let Some(highest) = owned.highest.get()
+                && let Err(error) = marks::leave(&owned.directory, highest).await
+            {
+                tracing::warn!(log = owned.number, %error, "an empty log is not deleted: its ids could come again");
+                continue;
+            }
             match owned.log.delete().await {
                 Ok(()) => tracing::info!(
                     log = owned.number,
@@ -357,6 +374,38 @@ impl Spool {
     pub async fn close(&self) {
         for owned in self.logs.iter().filter(|owned| !owned.is_retired.get()) {
             owned.log.close().await;
+        }
+    }
+}
+
+impl Owned {
+    fn lives_in(&self, segment: u32) -> bool {
+        self.live.borrow().contains_key(&segment)
+    }
+
+    /// With more bytes than this the oldest segment is to be emptied.
+    fn most_bytes(&self) -> u64 {
+        let live_bytes: u64 = self.live.borrow().values().sum();
+        live_bytes * SPREAD_MAX + self.segment_len * SPARE_SEGMENT_COUNT
+    }
+
+    /// Whether the log knows behind this segment that no id may be given again that stands in it. One mark does
+    /// for all segments before its own.
+    async fn is_marked_behind(&self, segment: u32) -> bool {
+        let Some(highest) = self.highest.get().filter(|_| segment >= self.marked.get()) else {
+            return true;
+        };
+        let label = Label::lazy(Kind::Mark.number(), highest.to_bits());
+        match self.log.append_copied(label, &[]) {
+            Ok(appended) => {
+                if self.log.committed(appended.ticket).await.is_ok() {
+                    self.marked.set(appended.position.segment);
+                }
+                segment < self.marked.get()
+            }
+            // Room comes first: what is freed now makes it, and the mark comes with the next segment.
+            Err(AppendError::Full) => true,
+            Err(_) => false,
         }
     }
 }

@@ -26,6 +26,7 @@ pub(super) fn told(kind: Option<Kind>, record: &RecordView<'_>) -> String {
         Kind::Deferred => Deferred::decode(record.head).map(|state| deferred(&state, &mut out)),
         Kind::Moved => moved(record.head, &mut out),
         Kind::InDoubt => in_doubt(record.head, &mut out),
+        Kind::Mark => Ok(()),
     };
     if let Err(error) = written {
         let _ = write!(out, "{len} bytes that make no sense: {error}");
@@ -41,6 +42,7 @@ pub(super) const fn name(kind: Kind) -> &'static str {
         Kind::Deferred => "deferred",
         Kind::Moved => "moved",
         Kind::InDoubt => "in-doubt",
+        Kind::Mark => "mark",
     }
 }
 

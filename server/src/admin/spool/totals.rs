@@ -8,12 +8,13 @@ use mailrail_runtime::log::{IndexState, Item};
 use std::fmt;
 
 /// All kinds, in the order they are told.
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind::Message,
     Kind::Settled,
     Kind::Deferred,
     Kind::Moved,
     Kind::InDoubt,
+    Kind::Mark,
 ];
 
 /// How many of something, and how many bytes they take.
