@@ -9,6 +9,7 @@ mod setup;
 
 use std::fs::{self, OpenOptions};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -99,10 +100,10 @@ impl Server {
         }
     }
 
-    /// Starts the process (again) and waits for its greeting, or for its end.
+    /// Starts the process (again) and waits for its greeting and for the rest of its start, or for its end.
     ///
     /// # Errors
-    /// What it ended with, when it did not greet.
+    /// What it ended with, when it did not start.
     ///
     /// # Panics
     /// When it does neither.
@@ -126,21 +127,37 @@ impl Server {
             .expect("the binary starts");
         self.child = Some(child);
         for (address, _) in &self.setup.listeners.clone() {
-            let greeted = wait::until("the server greets", || {
-                if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok()?) {
-                    return Some(Err(status));
-                }
+            self.wait_unless_it_ends("the server greets", || {
                 let mut client = Client::open(*address).ok()?;
-                let reply = client.try_reply().ok();
-                reply.filter(|reply| reply.code == 220).map(|_| Ok(()))
-            });
-            if greeted.is_err() {
-                self.child = None;
-                return greeted;
-            }
+                let reply = client.try_reply().ok()?;
+                (reply.code == 220).then_some(())
+            })?;
         }
         self.greeted_after = Duration::from_micros(clock::micros() - begun);
-        Ok(())
+        // The shard that is ready first greets, whatever becomes of the others' start. The socket for questions
+        // is opened when all have started.
+        let socket = self.data_dir().join("admin.sock");
+        self.wait_unless_it_ends("all shards have started", || {
+            UnixStream::connect(&socket).ok().map(drop)
+        })
+    }
+
+    /// Waits until something has happened, or the process has ended.
+    #[track_caller]
+    fn wait_unless_it_ends(
+        &mut self,
+        what: &str,
+        mut ask: impl FnMut() -> Option<()>,
+    ) -> Result<(), ExitStatus> {
+        let child = self.child.as_mut().expect("the server runs");
+        let happened = wait::until(what, || match child.try_wait().expect("our own child") {
+            Some(status) => Some(Err(status)),
+            None => ask().map(Ok),
+        });
+        if happened.is_err() {
+            self.child = None;
+        }
+        happened
     }
 
     /// From the last start of the process until every listener had greeted.
