@@ -537,6 +537,20 @@ fn every_file_has_a_label() {
     none("files without a label on the door", &found);
 }
 
+/// A file that has grown longer has two subjects.
+#[test]
+fn every_file_is_short() {
+    const LINE_COUNT_MAX: usize = 600;
+    let mut found = Vec::new();
+    for source in everything() {
+        let count = source.text.lines().count();
+        if count > LINE_COUNT_MAX {
+            found.push(format!("{}: {count} lines", source.path));
+        }
+    }
+    none("files with more than one subject", &found);
+}
+
 #[test]
 fn the_reader_of_imports_reads() {
     for (text, expected) in [
