@@ -159,7 +159,8 @@ fn control(kind: Kind) {
 
 /// The same with another MTA: what the harness says of it shows what the figures of ours are worth.
 #[test]
-#[ignore = "tries a peer, not this program; by hand, with POWER_ROUNDS=12"]
+#[ignore = "tries a peer, not this program; by hand, as root: POWER_ROUNDS=12 cargo test -p mailrail-tests --test \
+            power postfix -- --ignored --nocapture"]
 fn postfix_loses_nothing_by_power_cuts_on_ext4() {
     let rounds = setting("POWER_ROUNDS", 10);
     let seed = setting("POWER_SEED", 20);

@@ -213,14 +213,21 @@ fn other_missing_duties_are_noticed() {
     }
 }
 
-/// Duties whose absence shows in whole servers at all, given time. The simulation of logs notices each of
-/// them, and sooner.
+/// Duties whose absence whole servers do not show within 20,000 seeds; that they are kept is the word of the log's own
+/// simulation alone (`runtime/tests/log_sim.rs`). A segment that is ended too early takes a crash within a
+/// millisecond, a power cut in the next life, and no sync by anybody else in between. What is confirmed out of order
+/// is durable itself, and a start reads on behind the gap: a log has promised its order, a server has not.
+const OF_THE_LOG_ALONE: [Sabotage; 2] = [Sabotage::SealSync, Sabotage::LogOrder];
+
+/// Duties whose absence shows in whole servers at all, given time: the last, which is `RecoverySync`, takes 12,514 seeds.
 #[test]
-#[ignore = "many minutes without optimisation"]
+#[ignore = "20,000 seeds take minutes even in a release build; by hand: cargo test --release -p mailrail-tests \
+            --test simulation each_missing -- --ignored --nocapture"]
 fn each_missing_duty_is_noticed() {
     let within = setting("SIM_SEEDS").unwrap_or(20 * NOTICED_WITHIN);
+    let of_servers = |duty: &Sabotage| !OF_THE_LOG_ALONE.contains(duty);
     let mut unnoticed = Vec::new();
-    for duty in Sabotage::ALL {
+    for duty in Sabotage::ALL.into_iter().filter(of_servers) {
         if noticed(duty, within).is_none() {
             unnoticed.push(duty);
         }
