@@ -193,11 +193,12 @@ fn one_sync_for_all_that_wait_and_word_in_log_order() {
     run(async move {
         let (log, _, _) = open(small(path)).await;
         let order = Rc::new(RefCell::new(Vec::new()));
+        // All in one breath: no machine is so slow that the disk would be done with some before.
         let tasks: Vec<_> = (0..200u64)
             .map(|id| {
                 let (log, order) = (log.clone(), order.clone());
+                let appended = log.append_copied(Label::now(1, id), &[b"hello"]).unwrap();
                 shard::spawn(shard::Lane::Accept, async move {
-                    let appended = log.append_copied(Label::now(1, id), &[b"hello"]).unwrap();
                     log.committed(appended.ticket).await.unwrap();
                     order.borrow_mut().push(appended.position);
                 })
@@ -243,6 +244,45 @@ fn lazy_records_ride_along_or_go_alone_in_the_end() {
         assert_eq!(seen.len(), 3);
         let lazy = log.append_copied(Label::lazy(2, 4), &[b"settled"]).unwrap();
         log.committed(lazy.ticket).await.unwrap();
+        log.close().await;
+    });
+}
+
+/// A close in the middle of making the reserve, for which there is no hurry: nothing of it is left, and what was
+/// appended is ended all the same.
+#[test]
+fn a_close_ends_what_was_begun_and_leaves_what_nobody_needs() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let options = || Options {
+        segment_len: 16 << 20,
+        first_segment_len: 16 << 20,
+        keeps_reserve: true,
+        ..small(path)
+    };
+    let begins = |prefix: &str| {
+        let files = std::fs::read_dir(path.join("log-1")).unwrap();
+        let mut names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names.any(|name| name.starts_with(prefix))
+    };
+    run(async move {
+        let (log, _, _) = open(options()).await;
+        // The second segment has its name, and the file after it is the reserve's.
+        while !begins("segment-00000002") || !begins("new-") {
+            shard::yield_now().await;
+        }
+        let ticket = log
+            .append_copied(Label::now(1, 1), &[b"hello"])
+            .unwrap()
+            .ticket;
+        log.close().await;
+        assert!(!begins("reserve-"), "it was made before the close");
+        log.committed(ticket).await.unwrap();
+    });
+    run(async move {
+        let (log, seen, report) = open(options()).await;
+        assert_eq!(seen.len(), 1);
+        assert_eq!((report.segment_count, report.indexed_count), (1, 1));
         log.close().await;
     });
 }

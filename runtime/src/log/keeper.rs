@@ -34,11 +34,13 @@ enum Task {
 }
 
 impl Inner {
-    /// Runs until the log is closed.
+    /// Runs until the log is closed and every batch has come to its end.
     pub(super) async fn keeper(self: Rc<Self>) {
+        // What could not be taken back after the close is the next start's, and keeps nothing from being ended.
+        let mut takes_back = true;
         loop {
             let keeps_reserve = self.options.keeps_reserve;
-            let task = self.state.borrow_mut().next_task(keeps_reserve);
+            let task = self.state.borrow_mut().next_task(keeps_reserve, takes_back);
             let Some(task) = task else {
                 if self.is_at_rest() {
                     break;
@@ -46,12 +48,15 @@ impl Inner {
                 self.keep.notified().await;
                 continue;
             };
+            let is_taking_back = matches!(task, Task::Recycle(_));
             let done = self.perform(task).await;
             self.changed.notify_all();
-            if !done {
-                if self.state.borrow().closed {
-                    break;
-                }
+            if done {
+                continue;
+            }
+            if self.state.borrow().closed {
+                takes_back &= !is_taking_back;
+            } else {
                 futures_lite::future::or(self.keep.notified(), disk::pause(RETRY_MS)).await;
             }
         }
@@ -233,7 +238,7 @@ impl Inner {
 }
 
 impl State {
-    fn next_task(&mut self, keeps_reserve: bool) -> Option<Task> {
+    fn next_task(&mut self, keeps_reserve: bool, takes_back: bool) -> Option<Task> {
         let ended = self.segments.iter().find_map(|segment| {
             let due = segment.open_batches.get() == 0 && !segment.failed.get();
             Some((
@@ -248,7 +253,7 @@ impl State {
             segment.sealed.set(true);
             return Some(Task::Seal(segment, end));
         }
-        if let Some(segment) = self.freed.front() {
+        if let Some(segment) = self.freed.front().filter(|_| takes_back) {
             return Some(Task::Recycle(segment.clone()));
         }
         if self.closed {
