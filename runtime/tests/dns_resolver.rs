@@ -8,7 +8,7 @@ use mailrail_runtime::dns::{DnsError, Mx, Name, Options, Resolver};
 use mailrail_runtime::net::datagram::Bound;
 use mailrail_runtime::net::listener::Listener;
 use mailrail_runtime::{clock, shard};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -42,10 +42,11 @@ fn options(servers: &[SocketAddr]) -> Options {
 }
 
 /// As `options`, for tests in which a server stays silent; long enough for one that answers, on a busy
-/// machine too.
+/// machine too. What is stale is no answer before that.
 fn hasty(servers: &[SocketAddr]) -> Options {
     Options {
-        timeout: Duration::from_millis(500),
+        timeout: Duration::from_secs(3),
+        stale_wait: Duration::from_secs(60),
         attempts: 1,
         ..options(servers)
     }
@@ -259,7 +260,10 @@ fn the_next_server_when_one_cannot() {
 #[test]
 fn nobody_there() {
     run(|| async {
-        let gone = Bound::bind(loopback()).unwrap().local().unwrap();
+        // It has a port of its own, and listens to somebody else only: everybody else is told that nobody is there.
+        let taken = UdpSocket::bind(loopback()).unwrap();
+        taken.connect((Ipv4Addr::LOCALHOST, 9)).unwrap();
+        let gone = taken.local_addr().unwrap();
         let dns = Resolver::new(options(&[gone, gone]));
         assert_eq!(dns.mx("a.example").await, Err(DnsError::Timeout));
         assert_eq!(dns.addresses("a.example").await, Err(DnsError::Timeout));
@@ -376,6 +380,9 @@ fn stale_answers_when_servers_are_slow_while_one_refresh_runs() {
         server.replace(mute);
         for _ in 0..3 {
             assert_eq!(dns.mx("a.example").await, both());
+        }
+        while server.query_count() < 2 {
+            yield_now().await;
         }
         assert_eq!(server.query_count(), 2, "one refresh for all three");
         assert_eq!(dns.counts().stale, 3);

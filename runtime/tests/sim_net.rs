@@ -4,7 +4,9 @@
 
 #[path = "sim_net/datagrams.rs"]
 mod datagrams;
+mod dialogue;
 
+use dialogue::answer_hello;
 use mailrail_runtime::clock::{self, NEVER};
 use mailrail_runtime::net::inbox::Inbox;
 use mailrail_runtime::net::listener::Listener;
@@ -93,16 +95,7 @@ fn bytes_go_both_ways_and_the_ends_know_each_other() {
             None,
             "it takes its time"
         );
-        assert_eq!(right.read(&mut buffer, NEVER).await.unwrap(), 5);
-        right
-            .write_slices(&[b"", b"he", b"", b"llo", b""], PAST)
-            .await
-            .unwrap();
-        assert_eq!(left.read(&mut buffer, NEVER).await.unwrap(), 5);
-        assert_eq!(&buffer[..5], b"hello");
-        right.write_slices(&[], PAST).await.unwrap();
-        right.write_slices(&[b""], PAST).await.unwrap();
-        right.shut_down().unwrap();
+        answer_hello(&mut left, &mut right).await;
         let error = right.write_all(b"x", NEVER).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
         assert_eq!(left.read(&mut buffer, NEVER).await.unwrap(), 0);
