@@ -1,23 +1,13 @@
 //! Segments hurt on disk between two starts: what is whole comes back, what is not is kept and named.
 
 mod life;
+mod segments;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use life::run;
 use mailrail_runtime::log::{Damage, Label, Log, LogError, Options, Position, ReadError, Report};
-
-const SEGMENT_LEN: usize = 256 << 10;
-
-fn options(directory: &Path) -> Options {
-    Options {
-        segment_len: SEGMENT_LEN as u32,
-        first_segment_len: 128 << 10,
-        batch_len_max: 64 << 10,
-        min_free_space: 0,
-        ..Options::new(directory, 1)
-    }
-}
+use segments::{hurt, options, segment};
 
 fn payload(id: u64) -> Vec<u8> {
     (0..5000).map(|at| (at * 31 + id * 7) as u8).collect()
@@ -60,17 +50,6 @@ fn ids(directory: &Path) -> (Vec<u64>, Report) {
         log.close().await;
         (ids, report)
     })
-}
-
-fn segment(directory: &Path, number: u32) -> PathBuf {
-    directory.join(format!("log-1/segment-{number:08x}"))
-}
-
-/// Changes a segment's bytes.
-fn hurt(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = std::fs::read(path).unwrap();
-    change(&mut bytes);
-    std::fs::write(path, bytes).unwrap();
 }
 
 #[test]

@@ -2,27 +2,18 @@
 //! by an index that is damaged, missing or too long.
 
 mod life;
+mod segments;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use life::run;
 use mailrail_runtime::log::{
     Label, Log, Options, Position, ReadError, RecordView, Report, heads, survey,
 };
+use segments::{SEGMENT_LEN, hurt, options, segment};
 
-const SEGMENT_LEN: usize = 256 << 10;
 const HEAD_LEN: usize = 60;
 const LEN: usize = 5000;
-
-fn options(directory: &Path) -> Options {
-    Options {
-        segment_len: SEGMENT_LEN as u32,
-        first_segment_len: 128 << 10,
-        batch_len_max: 64 << 10,
-        min_free_space: 0,
-        ..Options::new(directory, 1)
-    }
-}
 
 fn payload(id: u64) -> Vec<u8> {
     (0..LEN)
@@ -101,16 +92,6 @@ fn assert_holds(found: &[Seen], ids: impl Iterator<Item = u64>) {
         assert_eq!(position.len as usize, LEN);
         assert!(head[..] == payload(*id)[..HEAD_LEN], "the head of {id}");
     }
-}
-
-fn segment(directory: &Path, number: u32) -> PathBuf {
-    directory.join(format!("log-1/segment-{number:08x}"))
-}
-
-fn hurt(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = std::fs::read(path).unwrap();
-    change(&mut bytes);
-    std::fs::write(path, bytes).unwrap();
 }
 
 /// Where a segment's index lies, by its trailer.

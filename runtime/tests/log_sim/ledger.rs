@@ -65,7 +65,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn add(&mut self, other: &Self) {
+    /// Each of them.
+    fn all(&mut self) -> [&mut u64; 13] {
         let Self {
             lives,
             appended,
@@ -80,57 +81,35 @@ impl Counts {
             refused_to_open,
             rotten,
             read_back,
-        } = other;
-        self.lives += lives;
-        self.appended += appended;
-        self.promised += promised;
-        self.failed += failed;
-        self.full += full;
-        self.carried += carried;
-        self.freed += freed;
-        self.recovered += recovered;
-        self.torn += torn;
-        self.quarantined += quarantined;
-        self.refused_to_open += refused_to_open;
-        self.rotten += rotten;
-        self.read_back += read_back;
+        } = self;
+        [
+            lives,
+            appended,
+            promised,
+            failed,
+            full,
+            carried,
+            freed,
+            recovered,
+            torn,
+            quarantined,
+            refused_to_open,
+            rotten,
+            read_back,
+        ]
     }
-}
 
-impl Counts {
+    pub(crate) fn add(&mut self, other: &Self) {
+        let mut other = *other;
+        for (sum, count) in self.all().into_iter().zip(other.all()) {
+            *sum += *count;
+        }
+    }
+
     /// That nothing of it passed by because it never happened.
-    pub(crate) fn assert_all_tried(&self) {
-        let Self {
-            lives,
-            appended,
-            promised,
-            failed,
-            full,
-            carried,
-            freed,
-            recovered,
-            torn,
-            quarantined,
-            refused_to_open,
-            rotten,
-            read_back,
-        } = *self;
-        let all = [
-            lives,
-            appended,
-            promised,
-            failed,
-            full,
-            carried,
-            freed,
-            recovered,
-            torn,
-            quarantined,
-            refused_to_open,
-            rotten,
-            read_back,
-        ];
-        assert!(all.iter().all(|&count| count > 0), "{self:?}");
+    pub(crate) fn assert_all_tried(mut self) {
+        let is_tried = self.all().into_iter().all(|count| *count > 0);
+        assert!(is_tried, "{self:?}");
     }
 }
 
