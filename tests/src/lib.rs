@@ -4,6 +4,7 @@
 //! * `client`: a blocking SMTP client that may be as rude as a test needs.
 //! * `sink`: a blocking SMTP server that records what it gets and answers as scripted.
 //! * `load`: senders that go on through crashes, `tally`: what was promised and what came.
+//! * `storm`: such a load, and a server that breaks down again and again.
 //! * `cut`: a server whose power can be cut.
 //! * `message`: messages with an id in them, and seeded chance.
 //! * `names`: a DNS server for made-up domains.
@@ -34,6 +35,7 @@ pub mod server;
 pub mod sim;
 pub mod sink;
 pub mod smtp_sink;
+pub mod storm;
 pub mod tally;
 pub mod wait;
 

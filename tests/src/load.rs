@@ -15,7 +15,7 @@ use mailrail_runtime::clock;
 
 use crate::message::{self, Chance};
 use crate::tally::{Promise, Tally};
-use crate::wait::Deadline;
+use crate::wait::{Deadline, PATIENCE};
 use crate::{Answer, Client, Received, Reply, Script, Sink};
 
 /// The recipient that a moody sink defers until its gate is opened.
@@ -168,14 +168,24 @@ pub fn drain(tally: &mut Tally, sink: &Sink) {
 }
 
 /// Counts what comes until all that was promised has come, and then until nothing comes any more; gives up
-/// when nothing has come for long although something is missing.
+/// when nothing has come for [`PATIENCE`] although something is missing.
 ///
 /// # Panics
 /// When something came changed.
 pub fn collect(tally: &mut Tally, sink: &Sink) {
+    collect_for(PATIENCE, tally, sink);
+}
+
+/// As [`collect`], where something is expected to be missing, with as much patience for it.
+///
+/// # Panics
+/// When something came changed.
+pub fn collect_for(patience: Duration, tally: &mut Tally, sink: &Sink) {
     let patience = |tally: &Tally| {
-        let seconds = if tally.missing() == 0 { 1 } else { 20 };
-        Deadline::after(Duration::from_secs(seconds))
+        Deadline::after(match tally.missing() {
+            0 => Duration::from_secs(1),
+            _ => patience,
+        })
     };
     while let Some(received) = sink.next_before(patience(tally)) {
         check(&received);

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::ioctl::{Setter, ioctl, opcode};
 use rustix::process::{Pid, geteuid, test_kill_process};
@@ -22,6 +23,9 @@ const SHUTDOWN: rustix::ioctl::Opcode = opcode::read::<u32>(b'X', 125);
 
 /// Its argument: the journal in memory is not written out before.
 const NOLOGFLUSH: u32 = 2;
+
+/// Before a mount is tried again that others have got in the way of.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Which file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,8 +163,16 @@ impl Loopback {
     #[track_caller]
     pub fn mount(&mut self) {
         assert!(!self.is_mounted, "it is mounted already");
-        self.try_mount()
-            .expect("what could be mounted once can be again");
+        let what = "what could be mounted once is mounted again";
+        // The loop device that is free may be somebody else's a moment later, and others may have all of them.
+        wait::until(what, || match self.try_mount() {
+            Ok(()) => Some(()),
+            Err(error) => {
+                eprintln!("not yet: {error}");
+                std::thread::sleep(RETRY);
+                None
+            }
+        });
     }
 
     fn try_mount(&mut self) -> Result<(), String> {

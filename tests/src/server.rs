@@ -120,6 +120,8 @@ impl Server {
         let child = command
             .args(["serve", "--config"])
             .arg(self.config_path())
+            // What it says by default is what tests wait for.
+            .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.expect("a file"))
@@ -256,11 +258,19 @@ impl Server {
     /// When it is gone.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
-        let path = format!("/proc/{}/stat", self.pid());
+        let threads = format!("/proc/{}/task", self.pid());
+        // Each thread stops by itself, as it is about to leave the kernel. One that has ended meanwhile is still, too.
         wait::until("the process stands still", || {
-            let stat = fs::read_to_string(&path).expect("a process");
-            let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
-            fields.trim_start().starts_with('T').then_some(())
+            let mut threads = fs::read_dir(&threads).expect("a process").flatten();
+            let is_still = threads.all(|thread| {
+                let Ok(stat) = fs::read_to_string(thread.path().join("stat")) else {
+                    return true;
+                };
+                let (name, fields) = stat.rsplit_once(')').expect("a name in brackets");
+                // The kernel's own, which carry out what was asked before, say nothing to anybody.
+                name.contains("(iou-") || fields.trim_start().starts_with('T')
+            });
+            is_still.then_some(())
         });
     }
 

@@ -8,32 +8,17 @@
 //! `LOSSY_ROUNDS=200 LOSSY_SEED=7 cargo test -p mailrail-tests --test lossy` goes on for longer, or
 //! differently. Where there is no FUSE, or nothing can be mounted, there is a message and nothing else.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
 use mailrail_runtime::clock;
 use mailrail_runtime::sim::Sabotage;
-use mailrail_tests::load::{self, Load};
 use mailrail_tests::loopback::{Kind, Loopback};
 use mailrail_tests::lossy::{LossyDisk, Survival};
-use mailrail_tests::message::Chance;
 use mailrail_tests::server::{self, Setup};
-use mailrail_tests::tally::{Outcome, Tally};
+use mailrail_tests::storm::{Calm, Storm, setting};
+use mailrail_tests::tally::Tally;
 use mailrail_tests::{Server, Sink};
-
-const SENDERS: u64 = 6;
-
-/// Connections to the sink, each with two messages at a time.
-const CONNECTIONS: usize = 16;
 
 /// Bytes of the disk; little of it is ever written.
 const DISK_LEN: u64 = 256 << 20;
-
-fn setting(name: &str, default: u64) -> u64 {
-    let given = std::env::var(name).ok();
-    given.map_or(default, |given| given.parse().expect("a number"))
-}
 
 /// A server whose disk forgets. Dropped in this order: each stands on the next.
 struct Machine {
@@ -69,62 +54,52 @@ impl Machine {
     }
 }
 
-/// `None`, and a message, where there is no such disk.
-fn cuts(rounds: u64, change: impl FnOnce(Setup) -> Setup) -> Option<Outcome> {
-    let seed = setting("LOSSY_SEED", 20);
-    let gate = Arc::new(AtomicBool::new(false));
-    let sink = Sink::with(load::moody(Arc::clone(&gate)));
-    let limit = format!("connection_limit = {CONNECTIONS}");
-    let setup = Server::setup()
-        .route_with("*", sink.address(), &limit)
-        .set("queue", "retry_interval = \"100ms\"")
-        .set("queue", "max_retry_interval = \"200ms\"")
+/// A storm with that many cuts. `None`, and a message, where there is no such disk.
+fn cuts(rounds: u64, change: impl FnOnce(Setup) -> Setup) -> Option<(Machine, Storm)> {
+    let calm = Calm::new();
+    let setup = calm
+        .setup()
         // Short ones: a segment is begun in every round.
         .listener("max_message_size = \"512 KiB\"")
         .set("spool", "segment_size = \"1 MiB\"");
     let mut machine = Machine::start(change(setup))?;
-    let mut load = Load::start(machine.server.address(), SENDERS, seed);
-    let mut tally = Tally::new();
-    let mut chance = Chance::new(seed);
+    let mut storm = calm.begin(machine.server.address(), setting("LOSSY_SEED", 20));
     for round in 0..rounds {
-        // Every fourth round the power fails again while the server still recovers.
-        let is_early = round % 4 == 3;
-        let count = if is_early { 0 } else { 20 + chance.below(200) };
-        gate.store(round % 16 == 15, Ordering::Relaxed);
-        load.acknowledge(count, &mut tally, &sink);
-        std::thread::sleep(Duration::from_micros(chance.below(30_000)));
-        let survival = match chance.below(3) {
+        storm.rage(round, 200);
+        let survival = match storm.chance.below(3) {
             0 => Survival::None,
-            _ => Survival::Some(chance.next_u64()),
+            _ => Survival::Some(storm.chance.next_u64()),
         };
-        machine.cut(&mut tally, &sink, survival);
+        machine.cut(&mut storm.tally, &storm.sink, survival);
         machine.server.start();
     }
-    load.acknowledge(100, &mut tally, &sink);
-    load.stop(&mut tally);
-    gate.store(true, Ordering::Relaxed);
-    load::collect(&mut tally, &sink);
-    let outcome = tally.outcome(2 * CONNECTIONS);
-    eprintln!("cuts of a disk that forgets, {rounds} rounds, seed {seed}: {outcome}");
-    machine.server.stop();
-    Some(outcome)
+    storm.acknowledge(100);
+    Some((machine, storm))
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_by_a_disk_that_forgets() {
-    let Some(outcome) = cuts(setting("LOSSY_ROUNDS", 8), |setup| setup) else {
+    let rounds = setting("LOSSY_ROUNDS", 8);
+    let Some((mut machine, storm)) = cuts(rounds, |setup| setup) else {
         return;
     };
+    let (outcome, _) = storm.end();
+    eprintln!("cuts of a disk that forgets, {rounds} rounds: {outcome}");
+    machine.server.stop();
     assert!(outcome.lost.is_empty(), "lost: {:?}", outcome.lost);
     assert!(outcome.excesses.is_empty(), "{:?}", outcome.excesses);
 }
 
-/// The control: without the sync of the commit mail is lost, and it is seen here.
+/// The control: without the sync of the commit mail is lost, and it is seen here. What a cut takes along is what no
+/// other sync has covered and nobody has delivered yet, so one cut may find nothing, and many hardly can.
 #[test]
 fn a_commit_without_its_sync_is_found() {
-    let Some(outcome) = cuts(3, |setup| setup.sabotage(Sabotage::CommitSync)) else {
+    let Some((machine, storm)) = cuts(8, |setup| setup.sabotage(Sabotage::CommitSync)) else {
         return;
     };
+    let outcome = storm.end_in_loss();
+    drop(machine);
+    eprintln!("cuts of a disk that forgets, no commit synced: {outcome}");
     assert!(
         !outcome.lost.is_empty(),
         "no commit was synced, and nothing is lost"
