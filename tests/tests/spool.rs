@@ -125,6 +125,9 @@ fn content_of(server: &Server) -> (PathBuf, usize) {
 #[test]
 fn a_spool_in_order_is_whole() {
     let (mut server, _sink) = with_mail(setup());
+    // Nobody is in a hurry to make it.
+    let reserve = server.data_dir().join("spool/log-0/reserve-00000000");
+    wait::until("the reserve is made", || reserve.exists().then_some(()));
     server.stop();
     let before = files(&server);
     assert_told(
