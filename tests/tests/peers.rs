@@ -7,19 +7,25 @@ use mailrail_tests::program::{find, succeed};
 use mailrail_tests::smtp_sink::SmtpSink;
 use mailrail_tests::{Script, Server, Sink};
 
+/// Lets a peer send what is awkward; that is returned.
+fn send_by(peer: &Peer, server: &Server) -> Vec<u8> {
+    let content = message::awkward(peer.name);
+    peer.send(&Letter {
+        server: server.address(),
+        sender: "a@client.example",
+        recipient: "b@sink.example",
+        content: &content,
+    });
+    content
+}
+
 /// Each peer sends dots, 8-bit text and 100 KB; every byte arrives, behind one Received field.
 #[test]
 fn what_a_peer_sends_arrives_byte_for_byte() {
     let sink = Sink::start();
     let server = Server::setup().route("*", sink.address()).start();
     for peer in Peer::installed() {
-        let content = message::awkward(peer.name);
-        peer.send(&Letter {
-            server: server.address(),
-            sender: "a@client.example",
-            recipient: "b@sink.example",
-            content: &content,
-        });
+        let content = send_by(&peer, &server);
         let received = sink.next();
         assert_eq!(received.id.as_deref(), Some(peer.name));
         assert_eq!(received.sender, "a@client.example");
@@ -89,13 +95,7 @@ fn what_a_peer_sends_reaches_smtp_sink() {
     };
     let server = Server::setup().route("*", sink.address()).start();
     for peer in Peer::installed() {
-        let content = message::awkward(peer.name);
-        peer.send(&Letter {
-            server: server.address(),
-            sender: "a@client.example",
-            recipient: "b@sink.example",
-            content: &content,
-        });
+        let content = send_by(&peer, &server);
         sink.took(&content);
     }
 }
