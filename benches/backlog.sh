@@ -19,70 +19,15 @@ waiting=${WAITING:-1000000} few=${FEW:-1000} rounds=${ROUNDS:-5} messages=${MESS
 sessions=${SESSIONS:-100} length=${LENGTH:-4096} shards=${SHARDS:-$(nproc)} limit_s=${LIMIT:-900}
 drain_s=${DRAIN:-10}
 
-fail() { printf 'backlog.sh: %s\n' "$*" >&2; exit 1; }
+name=backlog
+. benches/rig.sh
+needs smtp-source smtp-sink
+build
+make_directory
+declare -A ports=()
 
-export PATH=$PATH:/usr/sbin
-for program in smtp-source smtp-sink; do
-    command -v "$program" >/dev/null || fail "$program is missing; install postfix"
-done
-if [ -z "${MAILRAIL:-}" ]; then
-    cargo build --release --quiet --bin mailrail
-    MAILRAIL=${CARGO_TARGET_DIR:-target}/release/mailrail
-fi
-
-# Below target: on the disk that holds the sources, and not in a file system of memory.
-mkdir -p target
-directory=$(mktemp -d -p "$PWD/target" backlog.XXXXXX)
-chmod 755 "$directory"
-declare -A pids=() ports=()
-
-end() {
-    local code=$? pid
-    trap - EXIT
-    for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    rm -rf "$directory"
-    exit "$code"
-}
-trap end EXIT
-trap 'exit 130' INT TERM
-
-port() { # a port below those of outgoing connections that nobody has
-    local port
-    while port=$((10000 + RANDOM % 20000)); do
-        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-            printf '%s\n' "$port"
-            return
-        fi
-    done
-}
-
-now_us() { printf '%s\n' "${EPOCHREALTIME/[.,]/}"; }
 ms() { awk -v us="$1" 'BEGIN { printf "%.0f ms", us / 1000 }'; }
 mib() { awk -v bytes="$1" 'BEGIN { printf "%.1f MiB", bytes / 1048576 }'; }
-
-answers() { # waits until PORT greets
-    local until_us=$(($(now_us) + 60000000)) line
-    until (exec 3<>"/dev/tcp/127.0.0.1/$1" && read -r -t 5 line <&3 && [[ $line == 220* ]]) 2>/dev/null; do
-        [ "$(now_us)" -lt "$until_us" ] || fail "$2 does not greet on port $1"
-        sleep 0.005
-    done
-}
-
-start_sink() { # NAME PORT
-    local options=()
-    [ "$(id -u)" != 0 ] || options=(-u nobody)
-    smtp-sink -c "${options[@]}" "127.0.0.1:$2" 1000 >"$directory/$1.count" 2>"$directory/$1.errors" &
-    pids[$1]=$!
-    answers "$2" smtp-sink
-}
-
-# The messages so far; the line is rewritten in place by carriage returns.
-sunk() {
-    local count
-    count=$(tail -c 200 "$directory/$1.count" | tr '\r' '\n' | sed -n 's/^.*mesg=\([0-9]*\)$/\1/p' | tail -n 1)
-    echo "${count:-0}"
-}
 
 configure() { # NAME
     ports[$1]=$(port)
@@ -123,14 +68,9 @@ run() { # NAME COUNT: prints messages/s through it
     start_us=$(now_us)
     deadline=$((SECONDS + limit_s))
     feed "$1" "$2" to@flowing.example
-    while [ "$(sunk sink)" -lt "$target" ]; do
-        [ $SECONDS -lt $deadline ] || fail "$(sunk sink) of $target messages in the sink after $limit_s s"
-        sleep 0.02
-    done
+    wait_sunk sink "$target" "$deadline" "$1"
     awk -v n="$2" -v us=$(($(now_us) - start_us)) 'BEGIN { printf "%.0f\n", n * 1e6 / us }'
 }
-
-median() { sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
 sink_port=$(port) silent_port=$(port)
 start_sink sink "$sink_port"
@@ -139,8 +79,7 @@ configure few
 
 printf '%s waiting messages of %s bytes, fed by %s sessions; %s, %s shards\n' \
     "$waiting" "$length" "$sessions" "$("$MAILRAIL" --version)" "$shards"
-printf 'machine: kernel %s, %s cores, %s, disk %s\n\n' "$(uname -r)" "$(nproc)" \
-    "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(stat -f -c %T "$directory")"
+machine
 
 launch many
 answers "${ports[many]}" mailrail

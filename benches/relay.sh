@@ -23,69 +23,15 @@ relays='mailrail postfix'
 [ -z "${CLASSES:-}" ] || relays='fsync write memory'
 limit_s=${LIMIT:-300}
 
-fail() { printf 'relay.sh: %s\n' "$*" >&2; exit 1; }
-
-for program in smtp-source smtp-sink postconf; do
-    PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || fail "$program is missing; install postfix"
-done
-PATH=$PATH:/usr/sbin
+name=relay
+. benches/rig.sh
+needs smtp-source smtp-sink postconf
 [ -n "${CLASSES:-}" ] || [ "$(id -u)" = 0 ] || fail "postfix is started by root only"
-
-if [ -z "${MAILRAIL:-}" ]; then
-    cargo build --release --quiet --bin mailrail
-    MAILRAIL=${CARGO_TARGET_DIR:-target}/release/mailrail
-fi
-
-# Below target: on the disk that holds the sources, and not in a file system of memory.
-mkdir -p target
-directory=$(mktemp -d -p "$PWD/target" relay.XXXXXX)
-chmod 755 "$directory"
-sink_pid='' mailrail_pid='' postfix_started=''
-
-end() {
-    local code=$?
-    trap - EXIT
+build
+make_directory
+postfix_started=''
+stop_others() {
     [ -z "$postfix_started" ] || postfix -c "$directory/postfix" stop >/dev/null 2>&1 || true
-    [ -z "$mailrail_pid" ] || kill "$mailrail_pid" 2>/dev/null || true
-    [ -z "$sink_pid" ] || kill "$sink_pid" 2>/dev/null || true
-    wait 2>/dev/null || true
-    rm -rf "$directory"
-    exit "$code"
-}
-trap end EXIT
-trap 'exit 130' INT TERM
-
-port() { # a port below those of outgoing connections that nobody has
-    local port
-    while port=$((10000 + RANDOM % 20000)); do
-        if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-            printf '%s\n' "$port"
-            return
-        fi
-    done
-}
-
-answers() { # waits until PORT greets
-    local tries=0
-    until (exec 3<>"/dev/tcp/127.0.0.1/$1" && read -r -t 5 line <&3 && [[ $line == 220* ]]) 2>/dev/null; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 300 ] || fail "$2 does not greet on port $1"
-        sleep 0.1
-    done
-}
-
-start_sink() {
-    sink_port=$(port)
-    smtp-sink -c -u nobody "127.0.0.1:$sink_port" 1000 >"$directory/sink" 2>"$directory/sink.errors" &
-    sink_pid=$!
-    answers "$sink_port" smtp-sink
-}
-
-# The messages so far; the line is rewritten in place by carriage returns.
-sunk() {
-    local count
-    count=$(tail -c 200 "$directory/sink" | tr '\r' '\n' | sed -n 's/^.*mesg=\([0-9]*\)$/\1/p' | tail -n 1)
-    echo "${count:-0}"
 }
 
 start_mailrail() {
@@ -110,6 +56,7 @@ servers = ["127.0.0.1:9"]
 TOML
     "$MAILRAIL" serve --config "$directory/mailrail.toml" 2>"$directory/mailrail.errors" &
     mailrail_pid=$!
+    pids[mailrail]=$mailrail_pid
     answers "$mailrail_port" mailrail
 }
 
@@ -201,25 +148,21 @@ run() { # RELAY COUNT: prints messages/s and µs of processor a message
         memory) port=$memory_port ;;
         *) port=$mailrail_port ;;
     esac
-    target=$(($(sunk) + count))
+    target=$(($(sunk sink) + count))
     before_us=$(processor_us "$relay")
     start_ns=$(date +%s%N)
     deadline=$((SECONDS + limit_s))
     timeout "$limit_s" smtp-source -d -s "$sessions" -m "$count" -l "$length" \
         "inet:127.0.0.1:$port" || fail "smtp-source into $relay failed"
-    while [ "$(sunk)" -lt "$target" ]; do
-        [ $SECONDS -lt $deadline ] || fail "$relay: $(sunk) of $target messages in the sink after $limit_s s"
-        sleep 0.02
-    done
+    wait_sunk sink "$target" "$deadline" "$relay"
     end_ns=$(date +%s%N)
     after_us=$(processor_us "$relay")
     awk -v n="$count" -v ns=$((end_ns - start_ns)) -v us=$((after_us - before_us)) \
         'BEGIN { printf "%.0f %.1f\n", n * 1e9 / ns, us / n }'
 }
 
-median() { sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-
-start_sink
+sink_port=$(port)
+start_sink sink "$sink_port"
 start_mailrail
 [ -n "${CLASSES:-}" ] || start_postfix
 
@@ -234,9 +177,7 @@ else
         "$([ -S /dev/log ] && echo syslog || echo 'none, no syslog here')"
 fi
 printf 'mailrail: %s, %s shards, events on\n' "$("$MAILRAIL" --version)" "$shards"
-printf 'machine: kernel %s, %s cores, %s, disk %s\n\n' "$(uname -r)" "$(nproc)" \
-    "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" \
-    "$(stat -f -c %T "$directory")"
+machine
 
 for relay in $relays; do
     [ "$relay" = postfix ] && count=500 || count=1000
@@ -262,7 +203,7 @@ for relay in $relays; do
     printf '%5s  %-9s %12s %18s\n' median "$relay" "$(median <"$directory/$relay.rates")" \
         "$(median <"$directory/$relay.costs")"
 done
-kill "$mailrail_pid" && wait "$mailrail_pid" && mailrail_pid=''
+kill "$mailrail_pid" && wait "$mailrail_pid" && unset 'pids[mailrail]'
 sed 's/\x1b\[[0-9;]*m//g' "$directory/mailrail.errors" | awk 'match($0, /content_carried=[0-9]+ content_copied=[0-9]+/) {
     split(substr($0, RSTART, RLENGTH), part, /[= ]/)
     printf "mailrail: %.0f MB of content carried to the disk, each byte copied %.2f times\n", part[2] / 1e6, part[4] / part[2] }'
