@@ -107,9 +107,16 @@ impl World {
                     limit,
                     answer,
                 } => {
+                    // One at a time, so that one message at most is read for them. Whoever asks while the page of
+                    // somebody is read who has given up hears nothing.
+                    if self.is_listing.replace(true) {
+                        continue;
+                    }
                     let world = Rc::clone(&self);
                     shard::spawn(shard::Lane::Background, async move {
-                        let _ = answer.send(world.page(after, limit).await);
+                        let page = world.page(after, limit).await;
+                        world.is_listing.set(false);
+                        let _ = answer.send(page);
                     })
                     .detach();
                 }
@@ -145,6 +152,7 @@ impl World {
         let mut rows = Vec::with_capacity(found.len());
         for (message, first, open, held, attempt, next, note, state) in found {
             // A message may end between the listing and the reading: its row then stays bare.
+            let _room = self.memory.hold(message.place.len);
             let loaded = self.load(message.id, message.place).await.ok();
             let view = loaded.as_ref().and_then(|loaded| loaded.view().ok());
             let answer = self.answer_in(message.id, message.place, note, first).await;

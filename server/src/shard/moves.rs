@@ -1,6 +1,7 @@
 //! Messages that live in the oldest segment of a log are written anew at its head, so that the segment
 //! can be freed.
 
+use super::memory::Reservation;
 use super::world::{World, queue_place, spool_place};
 use crate::message::Id;
 use crate::queue;
@@ -12,6 +13,14 @@ use mailrail_runtime::shard;
 const PAGE_LEN: usize = 1000;
 /// Bytes of messages moved before their commit is awaited.
 const MOVED_BYTES_MAX: usize = 1024 * 1024;
+
+/// A message that was written anew, until that is durable.
+struct Move {
+    id: Id,
+    old: queue::Place,
+    stored: Stored,
+    _room: Reservation,
+}
 
 impl World {
     /// Moves what still lives in the oldest segment of a log to its head. False: not now.
@@ -41,11 +50,16 @@ impl World {
                     }
                 }
                 // What cannot be read stays: it holds up its segment until it is too old, and no more.
-                let Some(appended) = self.move_one(id, place).await else {
+                let Some((stored, room)) = self.move_one(id, place).await else {
                     continue;
                 };
                 byte_count += place.len as usize;
-                pending.push((id, place, appended));
+                pending.push(Move {
+                    id,
+                    old: place,
+                    stored,
+                    _room: room,
+                });
                 if byte_count >= MOVED_BYTES_MAX {
                     byte_count = 0;
                     moved |= self.finish_moves(&mut pending).await;
@@ -59,7 +73,9 @@ impl World {
         }
     }
 
-    async fn move_one(&self, id: Id, place: queue::Place) -> Option<Stored> {
+    async fn move_one(&self, id: Id, place: queue::Place) -> Option<(Stored, Reservation)> {
+        // One that is read, and what is written of it until its commit.
+        let (_room, written) = (self.memory.hold(place.len), self.memory.hold(place.len));
         let loaded = self.load(id, place).await.ok()?;
         let view = loaded.view().ok()?;
         let notes: Vec<(u16, queue::Place)> = self
@@ -100,12 +116,19 @@ impl World {
                 answer: answer.map_or(b"", |answer| &answer.1),
             }
         });
-        self.spool.moved(id, states, &message).ok()
+        let stored = self.spool.moved(id, states, &message).ok()?;
+        Some((stored, written))
     }
 
-    async fn finish_moves(&self, pending: &mut Vec<(Id, queue::Place, Stored)>) -> bool {
+    async fn finish_moves(&self, pending: &mut Vec<Move>) -> bool {
         let mut moved = false;
-        for (id, old, stored) in pending.drain(..) {
+        for Move {
+            id,
+            old,
+            stored,
+            _room,
+        } in pending.drain(..)
+        {
             if self.spool.committed(id, stored.ticket).await.is_err() {
                 continue;
             }

@@ -176,6 +176,7 @@ async fn prepare(
         stuck_count: Rc::default(),
         notes: Notes::default(),
         memory: Memory::new(memory_budget - contents_max),
+        is_listing: Cell::new(false),
         contents_max,
         queue_bytes_max: memory_max(&config, memory_budget).max(QUEUE_BYTES_MIN),
         forget_at: Cell::new(None),

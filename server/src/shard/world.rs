@@ -155,6 +155,8 @@ pub(super) struct World {
     pub(super) notes: Notes,
     /// Room for what is read back.
     pub(super) memory: Rc<Memory>,
+    /// A page of the queue is being read.
+    pub(super) is_listing: Cell<bool>,
     /// Content that may be kept in memory from its commit to its first attempt.
     pub(super) contents_max: u64,
     /// Waiting messages that the queue may hold, in bytes of its own.
