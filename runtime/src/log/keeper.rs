@@ -199,8 +199,10 @@ impl Inner {
         };
         let reserve = made.await.ok();
         let is_made = reserve.is_some();
-        self.state.borrow_mut().reserve = reserve;
-        is_made
+        let mut state = self.state.borrow_mut();
+        state.reserve = reserve;
+        // Given up for the sake of a close: what is still to be written and ended is waited for.
+        is_made || state.closed
     }
 
     /// The first segment on a disk that has no room for one. It needs none: its file is there.
