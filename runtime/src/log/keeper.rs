@@ -199,10 +199,8 @@ impl Inner {
         };
         let reserve = made.await.ok();
         let is_made = reserve.is_some();
-        let mut state = self.state.borrow_mut();
-        state.reserve = reserve;
-        // Given up for the sake of a close: what is still to be written and ended is waited for.
-        is_made || state.closed
+        self.state.borrow_mut().reserve = reserve;
+        is_made
     }
 
     /// The first segment on a disk that has no room for one. It needs none: its file is there.
