@@ -1,7 +1,7 @@
 //! Peers that answer in the middle of a content: the answer is heard at once, and nothing more is sent. All
 //! time limits are an hour, so that what is not heard at once is not heard at all.
 
-use mailrail_tests::{Early, Script, Server, Sink, Then, message, server::Setup, wait};
+use mailrail_tests::{Answer, Early, Script, Server, Sink, Then, message, server::Setup, wait};
 use serde_json::Value;
 
 const BY_DATA: &[&str] = &["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"];
@@ -143,4 +143,35 @@ fn a_success_before_the_end_is_none() {
         first_answer(&server, "TransientFailure");
         assert_eq!(sink.next().id.as_deref(), Some("large"));
     }
+}
+
+/// A peer that greets and hangs up at each message is left alone after a few connections, as one that cannot
+/// be reached is.
+#[test]
+fn who_says_nothing_of_messages_gets_no_connection_for_each() {
+    const MESSAGES: usize = 40;
+    let script = Script::new(|step| match step.verb {
+        "MAIL" => Answer::Drop,
+        _ => Answer::Accept,
+    });
+    let (sink, home) = (Sink::with(script), Sink::start());
+    let server = setup(&sink, &home)
+        .set("queue", "retry_interval = \"1h\"")
+        .set("queue", "max_retry_interval = \"1h\"")
+        .start();
+    for number in 0..MESSAGES {
+        submit(&server, &format!("small-{number}"), 100);
+    }
+    // The last one goes elsewhere, and shows that the others had their time.
+    let content = message::with_id("marker", 100);
+    let reply = server
+        .client()
+        .submit("from@client.example", &["to@client.example"], &content);
+    reply.expect("a reply").expect(250);
+    assert_eq!(home.next().id.as_deref(), Some("marker"));
+    wait::until("three failures", || {
+        (events(&server, "TransientFailure").len() >= 3).then_some(())
+    });
+    let count = sink.connection_count();
+    assert!(count < MESSAGES / 2, "{count} connections");
 }

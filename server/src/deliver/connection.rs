@@ -490,7 +490,7 @@ impl<S: Source> Connection<'_, S> {
                 // did would be tried again and again, so this counts as an attempt.
                 None if is_proven => self.source.give_back(work.parcel),
                 None => {
-                    let report = Report::all(recipients.bits, end.answer());
+                    let report = Report::silent(recipients.bits, end.answer());
                     self.source.settle(work.parcel, report);
                 }
             }

@@ -123,6 +123,8 @@ pub struct Report {
     pub peer: Option<SocketAddr>,
     /// Under which name it was looked for.
     pub host: String,
+    /// The connection ended before anybody was answered: nothing is known of the peer but that it was there.
+    pub is_silent: bool,
 }
 
 impl Report {
@@ -135,8 +137,16 @@ impl Report {
             doubt: 0,
             peer: None,
             host: String::new(),
+            is_silent: false,
         };
         report.add(bits, answer);
+        report
+    }
+
+    /// As [`Self::all`], of a connection that ended before anybody was answered.
+    pub fn silent(bits: u128, answer: OwnedAnswer) -> Self {
+        let mut report = Self::all(bits, answer);
+        report.is_silent = true;
         report
     }
 
@@ -299,6 +309,7 @@ impl Outcome {
         match fate {
             Fate::Unsent if untouched => None,
             Fate::Unsent | Fate::InDoubt | Fate::Answered => {
+                self.report.is_silent = untouched;
                 if fate == Fate::InDoubt && is_noted {
                     self.report.doubt = self.open;
                 }

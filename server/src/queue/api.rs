@@ -331,7 +331,7 @@ impl Queue {
         if let Some(key) = lane
             && let Some(lane) = self.lanes.find(key)
         {
-            self.lanes.slab[lane].given_back();
+            self.lanes.slab[lane].was_fruitless();
             self.lanes.release(lane);
         }
     }
@@ -380,9 +380,12 @@ impl Queue {
         let lane = self.let_go(entry);
         if let Some(lane) = lane.and_then(|lane| self.lanes.find(lane))
             && verdict.cause == Cause::Attempt
-            && self.lanes.slab[lane].heard()
         {
-            self.lanes.flag(lane, now, &self.settings);
+            if verdict.is_silent {
+                self.lanes.slab[lane].was_fruitless();
+            } else if self.lanes.slab[lane].heard() {
+                self.lanes.flag(lane, now, &self.settings);
+            }
         }
         self.set_doubt(verdict.id, verdict.first, verdict.doubt);
         let done = if verdict.open == 0 {
@@ -463,7 +466,7 @@ impl Queue {
     }
 
     /// An open connection has ended. What it held has been settled or given back. When several in a row
-    /// end with parcels given back and nothing said, it is as if they could not be opened.
+    /// end with parcels given back, or settled in silence, and nothing said, it is as if they could not be opened.
     pub fn closed(&mut self, now: Timestamp, lane: LaneId) {
         let now = self.observe(now);
         if let Some(lane) = self.lanes.find(lane.0) {

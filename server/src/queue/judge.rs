@@ -58,6 +58,7 @@ impl Case<'_> {
             failed,
             deferred,
             doubt,
+            is_silent: outcome.is_silent,
             ..self.nothing(Cause::Attempt)
         };
         let over = self.entry.attempt().saturating_add(1);
@@ -166,6 +167,7 @@ impl Case<'_> {
             accepted: self.message.accepted,
             destination: self.destination,
             batch: 0,
+            is_silent: false,
         }
     }
 }

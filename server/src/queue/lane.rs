@@ -40,8 +40,8 @@ pub(super) struct Lane {
     failures: u32,
     /// Connections opened since the last word about a message.
     unheard: u32,
-    /// A parcel came back untried since then.
-    given_back: bool,
+    /// A parcel came back untried, or without a word from the peer, since then.
+    was_fruitless: bool,
     /// Entries were postponed for the present rest.
     postponed: bool,
     /// No connection is opened before this, since one failed.
@@ -70,7 +70,7 @@ impl Default for Lane {
             window: 1,
             failures: 0,
             unheard: 0,
-            given_back: false,
+            was_fruitless: false,
             postponed: false,
             rests_until: 0,
             suspended_until: 0,
@@ -147,12 +147,13 @@ impl Lane {
     pub(super) fn heard(&mut self) -> bool {
         self.failures = 0;
         self.unheard = 0;
-        self.given_back = false;
+        self.was_fruitless = false;
         std::mem::take(&mut self.rests_until) != 0
     }
 
-    pub(super) fn given_back(&mut self) {
-        self.given_back = true;
+    /// A parcel comes back from a connection over which nothing was said of it.
+    pub(super) fn was_fruitless(&mut self) {
+        self.was_fruitless = true;
     }
 
     /// Says whether due entries are to be postponed.
@@ -164,7 +165,7 @@ impl Lane {
     /// Says whether due entries are to be postponed.
     pub(super) fn closed(&mut self, now: Timestamp, settings: &Settings) -> bool {
         self.open = self.open.saturating_sub(1);
-        self.given_back && self.unheard >= FRUITLESS_MAX && self.fail(now, settings)
+        self.was_fruitless && self.unheard >= FRUITLESS_MAX && self.fail(now, settings)
     }
 
     fn fail(&mut self, now: Timestamp, settings: &Settings) -> bool {
@@ -435,7 +436,7 @@ mod tests {
         let connect = |lane: &mut Lane| {
             lane.opening();
             lane.opened();
-            lane.given_back();
+            lane.was_fruitless();
             lane.closed(NOW, &settings())
         };
         assert!(!connect(&mut lane));

@@ -178,6 +178,8 @@ pub struct Outcome {
     pub failed: u128,
     /// Refused for now.
     pub deferred: u128,
+    /// The peer has said nothing of this: the connection ended before.
+    pub is_silent: bool,
 }
 
 /// Why a verdict came about.
@@ -231,6 +233,8 @@ pub struct Verdict {
     pub destination: DestinationId,
     /// Where the next batch of the same attempt starts; 0 when the attempt is over.
     batch: u8,
+    /// The peer has said nothing of the message.
+    is_silent: bool,
 }
 
 impl Verdict {

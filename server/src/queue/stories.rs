@@ -105,6 +105,7 @@ impl Story {
             delivered,
             failed,
             deferred,
+            ..Outcome::default()
         };
         let verdict = self.queue.judge(self.now, parcel.entry, &outcome);
         self.queue.settle(self.now, verdict)
@@ -386,6 +387,34 @@ fn an_unreachable_lane_postpones_a_few_and_rests() {
         "it may be tried again"
     );
     assert_eq!(story.queue.wants(story.now, lane), 1);
+}
+
+/// It greets, hears of a message, and hangs up: each message counts its attempt, and soon the lane rests.
+#[test]
+fn a_lane_that_says_nothing_of_messages_rests() {
+    let mut story = Story::new();
+    for _ in 0..5 {
+        story.insert(&[(0, 1, "a.x")]);
+    }
+    let lane = story.resolve();
+    for _ in 0..3 {
+        assert_eq!(story.queue.wants(story.now, lane), 1);
+        story.queue.opening(lane);
+        story.queue.opened(story.now, lane);
+        let parcel = story.take(lane).expect("due");
+        let outcome = Outcome {
+            deferred: 1,
+            is_silent: true,
+            ..Outcome::default()
+        };
+        let verdict = story.queue.judge(story.now, parcel.entry, &outcome);
+        assert_eq!(verdict.attempt, 1);
+        story.queue.settle(story.now, verdict);
+        story.queue.closed(story.now, lane);
+    }
+    assert_eq!(story.queue.wants(story.now, lane), 0);
+    assert_eq!(story.take(lane), None);
+    assert_eq!(story.queue.lane(lane).map(|lane| lane.failures), Some(1));
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl World {
             delivered: bits(&report.delivered),
             failed: bits(&report.failed),
             deferred: bits(&report.deferred),
+            is_silent: report.is_silent,
         };
         let entry = parcel.parcel.entry;
         let verdict = self

@@ -375,6 +375,7 @@ impl Check {
                 _ => {}
             }
         }
+        outcome.is_silent = outcome.delivered | outcome.failed == 0 && self.below(2) == 0;
         self.judge_as(&parcel, &outcome);
     }
 

@@ -54,7 +54,7 @@ impl Twin {
     pub(super) fn closed(&mut self, now: u64, key: &str) {
         let lane = self.lanes.get_mut(key).expect("it was open");
         lane.open -= 1;
-        if lane.given_back && lane.unheard >= 3 {
+        if lane.was_fruitless && lane.unheard >= 3 {
             let answer =
                 b"421 4.4.2 the connection ended before anything was said about the message";
             self.lane_failed(now, key, answer);

@@ -65,7 +65,7 @@ struct Lane {
     window: u32,
     failures: u32,
     unheard: u32,
-    given_back: bool,
+    was_fruitless: bool,
     postponed: bool,
     rests_until: u64,
     suspended_until: u64,
@@ -474,11 +474,15 @@ impl Twin {
         let lane = self.entries[at].lane.take();
         if let Some(lane) = lane.filter(|_| is_attempt) {
             let known = self.lanes.get_mut(&lane).expect("it holds an entry");
-            known.failures = 0;
-            known.unheard = 0;
-            known.given_back = false;
-            if std::mem::take(&mut known.rests_until) != 0 {
-                self.flag(&lane, now);
+            if verdict.is_silent {
+                known.was_fruitless = true;
+            } else {
+                known.failures = 0;
+                known.unheard = 0;
+                known.was_fruitless = false;
+                if std::mem::take(&mut known.rests_until) != 0 {
+                    self.flag(&lane, now);
+                }
             }
         }
         if verdict.open != 0 {
@@ -526,7 +530,7 @@ impl Twin {
         self.lanes
             .get_mut(lane)
             .expect("it holds an entry")
-            .given_back = true;
+            .was_fruitless = true;
         self.put_down(now, at, true);
         self.tidy();
     }
