@@ -1,7 +1,7 @@
 //! Group commit: records into batches, batches to the disk, and word to those who wait.
 //!
 //! While one flight (a write of some batches and one sync) is under way the next batch fills; two flights
-//! at most. They may land in any order, but word goes out in log order only, so whoever is told that a
+//! at most, whose writes go side by side, and whose syncs one after the other. They may land in any order, but word goes out in log order only, so whoever is told that a
 //! record is durable can rely on all before it.
 //!
 //! What is where stands in `state`; where the next segment comes from is `keeper`'s task.
@@ -41,6 +41,8 @@ pub(super) struct Inner {
     pub(super) keep: Notify,
     /// Room, or rest, may have come.
     pub(super) changed: Notify,
+    /// A sync of some segment's records has ended.
+    synced: Notify,
 }
 
 impl Inner {
@@ -52,6 +54,7 @@ impl Inner {
             kick: Notify::new(),
             keep: Notify::new(),
             changed: Notify::new(),
+            synced: Notify::new(),
         }
     }
 
@@ -356,11 +359,6 @@ impl Inner {
     async fn fly(self: Rc<Self>, flight: Vec<Ready>) {
         let segment = flight[0].fate.segment.clone();
         let result = self.write(&segment, &flight).await;
-        if result.is_ok() && self.state.borrow().in_flight > 1 {
-            // A sync beside this one may have failed at the same time and taken with it what this one was to
-            // keep: that word has to be heard first.
-            disk::give_way().await;
-        }
         let mut state = self.state.borrow_mut();
         state.in_flight -= 1;
         match result {
@@ -416,7 +414,21 @@ impl Inner {
         if left_out!(CommitSync) {
             return Ok(());
         }
-        file.sync().await
+        // One sync of a segment at a time: of two side by side one may be told of a failure, and the other,
+        // whose records it took along, of nothing.
+        while segment.syncing.get() && !left_out!(SyncsInTurn) {
+            self.synced.notified().await;
+        }
+        if segment.failed.get() {
+            // That failure has been told, and these batches failed with it.
+            return Ok(());
+        }
+        segment.syncing.set(true);
+        let result = file.sync().await;
+        segment.syncing.set(false);
+        // Whoever waits runs later than this flight's end, which tells of a failure.
+        self.synced.notify_all();
+        result
     }
 }
 

@@ -373,11 +373,6 @@ pub(super) fn spawn(future: impl Future<Output = ()> + 'static) {
     crate::shard::spawn_beside(future);
 }
 
-/// Lets everybody run who can.
-pub(super) async fn give_way() {
-    crate::shard::yield_now().await;
-}
-
 pub(super) async fn pause(millis: u64) {
     crate::timer::sleep(millis * 1000).await;
 }
@@ -397,7 +392,7 @@ pub(super) mod faults {
     }
 
     #[cfg(test)]
-    pub(in crate::log) use planned::{Fault, forget, meet, plan};
+    pub(in crate::log) use planned::{Fault, all_met, forget, meet, plan};
 
     #[cfg(test)]
     mod planned {
@@ -414,6 +409,8 @@ pub(super) mod faults {
             Fail(i32),
             /// Goes on when told to.
             Hold(Rc<Notify>),
+            /// Fails when told to.
+            HoldAndFail(Rc<Notify>, i32),
         }
 
         thread_local! {
@@ -423,6 +420,11 @@ pub(super) mod faults {
         /// The next call of that kind without a plan meets this.
         pub(in crate::log) fn plan(call: Call, fault: Fault) {
             PLAN.with_borrow_mut(|plan| plan.push_back((call, fault)));
+        }
+
+        /// Whether nothing that was planned is still to come.
+        pub(in crate::log) fn all_met() -> bool {
+            PLAN.with_borrow(VecDeque::is_empty)
         }
 
         /// Nothing is planned any more.
@@ -441,6 +443,10 @@ pub(super) mod faults {
                 Some((_, Fault::Hold(until))) => {
                     until.notified().await;
                     Ok(())
+                }
+                Some((_, Fault::HoldAndFail(until, errno))) => {
+                    until.notified().await;
+                    Err(io::Error::from_raw_os_error(errno))
                 }
             }
         }

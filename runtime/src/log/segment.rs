@@ -75,6 +75,8 @@ pub(super) struct Segment {
     pub(super) sealed: Cell<bool>,
     /// A write or a sync failed: nothing more is written to it.
     pub(super) failed: Cell<bool>,
+    /// Its records are being synced.
+    pub(super) syncing: Cell<bool>,
 }
 
 impl Segment {
@@ -90,6 +92,7 @@ impl Segment {
             ended: Cell::new(None),
             sealed: Cell::new(false),
             failed: Cell::new(false),
+            syncing: Cell::new(false),
         }
     }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::disk::faults::{Call, Fault, forget, plan};
+use super::disk::faults::{Call, Fault, all_met, forget, plan};
 use super::{AppendError, Appended, CommitError, Label, Log, Options, Position, ReadError};
 use crate::shard;
 use crate::signal::Notify;
@@ -54,6 +54,13 @@ async fn launch(log: &Log, id: u64) -> Appended {
     appended
 }
 
+/// Waits until all that was planned has been met.
+async fn met() {
+    while !all_met() {
+        shard::yield_now().await;
+    }
+}
+
 #[test]
 fn a_failed_write_or_sync_is_never_confirmed_and_the_next_segment_takes_over() {
     for call in [Call::Write, Call::Sync] {
@@ -83,24 +90,58 @@ fn a_failed_write_or_sync_is_never_confirmed_and_the_next_segment_takes_over() {
 
 #[test]
 fn all_that_is_open_in_a_segment_fails_with_it() {
+    for call in [Call::Write, Call::Sync] {
+        run(async |path| {
+            let (log, _) = open(&path).await;
+            let [held, failing] = [(); 2].map(|()| Rc::new(Notify::new()));
+            let failure = Fault::HoldAndFail(failing.clone(), EIO);
+            // The first is in its sync when the second's write fails, or the second waits for that sync when
+            // it fails; the third still fills.
+            let first = if call == Call::Write {
+                plan(Call::Sync, Fault::Hold(held.clone()));
+                let first = launch(&log, 1).await;
+                met().await;
+                plan(Call::Write, failure);
+                first
+            } else {
+                plan(Call::Sync, failure);
+                launch(&log, 1).await
+            };
+            let second = launch(&log, 2).await;
+            met().await;
+            let third = append(&log, 3);
+            failing.notify_one();
+            for appended in [&first, &second, &third] {
+                let word = log.committed(appended.ticket.clone()).await;
+                assert_eq!(word, Err(CommitError { errno: EIO }), "{call:?}");
+            }
+            let fourth = append(&log, 4);
+            log.committed(fourth.ticket).await.unwrap();
+            held.notify_one();
+            let lost = log.read(third.position).await.unwrap_err();
+            assert!(matches!(lost, ReadError::Damaged(_)), "{lost}");
+            log.close().await;
+        });
+    }
+}
+
+#[test]
+fn a_segment_is_synced_once_at_a_time() {
     run(async |path| {
         let (log, _) = open(&path).await;
         let gate = Rc::new(Notify::new());
         plan(Call::Sync, Fault::Hold(gate.clone()));
+        // Whoever syncs next meets this: nobody may before the first is through.
         plan(Call::Sync, Fault::Fail(EIO));
-        // The first is held in its sync when the second's fails; the third still fills.
         let first = launch(&log, 1).await;
         let second = launch(&log, 2).await;
-        let third = append(&log, 3);
-        for appended in [&first, &second, &third] {
-            let word = log.committed(appended.ticket.clone()).await;
-            assert_eq!(word, Err(CommitError { errno: EIO }));
+        for _ in 0..100 {
+            shard::yield_now().await;
         }
-        let fourth = append(&log, 4);
-        log.committed(fourth.ticket).await.unwrap();
         gate.notify_one();
-        let lost = log.read(third.position).await.unwrap_err();
-        assert!(matches!(lost, ReadError::Damaged(_)), "{lost}");
+        log.committed(first.ticket).await.unwrap();
+        let word = log.committed(second.ticket).await;
+        assert_eq!(word, Err(CommitError { errno: EIO }));
         log.close().await;
     });
 }
@@ -112,6 +153,9 @@ fn word_goes_out_in_log_order_whichever_lands_first() {
         let gate = Rc::new(Notify::new());
         plan(Call::Sync, Fault::Hold(gate.clone()));
         let first = launch(&log, 1).await;
+        met().await;
+        // In a segment of its own, whose sync waits for no other.
+        log.seal().unwrap();
         let second = launch(&log, 2).await;
         let order = Rc::new(std::cell::RefCell::new(Vec::new()));
         let mut tasks = Vec::new();
@@ -134,7 +178,7 @@ fn word_goes_out_in_log_order_whichever_lands_first() {
         assert!(
             order
                 .borrow()
-                .is_sorted_by_key(|position: &Position| position.offset)
+                .is_sorted_by_key(|position: &Position| (position.segment, position.offset))
         );
         log.close().await;
     });

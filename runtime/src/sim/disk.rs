@@ -521,10 +521,20 @@ impl File {
     }
 
     pub(crate) async fn sync(&self) -> io::Result<()> {
-        let sync = |_: &mut State, fails| Work::Sync {
-            content: self.content.clone(),
-            mark: self.content.borrow().mark(),
-            fails,
+        let sync = |state: &mut State, fails: bool| {
+            let mut content = self.content.borrow_mut();
+            let mark = content.mark();
+            if fails && state.chance.below(2) == 0 {
+                // Lost already, while word of it comes at its end: a sync beside it may end well before.
+                content.sync_failed(mark, &mut state.chance);
+                return Work::Nothing;
+            }
+            let content = self.content.clone();
+            Work::Sync {
+                content,
+                mark,
+                fails,
+            }
         };
         self.disk.ask(Call::Sync, sync).await
     }

@@ -24,11 +24,13 @@ pub enum Sabotage {
     RecoverySync,
     /// A record is confirmed though those before it are not durable yet.
     LogOrder,
+    /// Records of one segment are synced though another sync of it is under way.
+    SyncsInTurn,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::CommitSync,
         Self::WordBeforeCommit,
         Self::FailureSeen,
@@ -37,6 +39,7 @@ impl Sabotage {
         Self::DirectorySync,
         Self::RecoverySync,
         Self::LogOrder,
+        Self::SyncsInTurn,
     ];
 
     /// Its place among those that are switched on.
