@@ -1,8 +1,9 @@
 //! Group commit: records into batches, batches to the disk, and word to those who wait.
 //!
 //! While one flight (a write of some batches and one sync) is under way the next batch fills; two flights
-//! at most, whose writes go side by side, and whose syncs one after the other. They may land in any order, but word goes out in log order only, so whoever is told that a
-//! record is durable can rely on all before it.
+//! at most, whose writes go side by side, and whose syncs of one segment one after the other. They may land in
+//! any order, but word goes out in log order only, so whoever is told that a record is durable can rely on all
+//! before it.
 //!
 //! What is where stands in `state`; where the next segment comes from is `keeper`'s task.
 //!
