@@ -6,6 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use mailrail::message::{Durability, Envelope, Flags, Id, IdSource, META_LEN, Meta, Timestamp};
+use mailrail::spool::entry::{Outcome, Settled};
 use mailrail::spool::recover::{Fold, Place, Recovered};
 use mailrail::spool::{Spool, highest_among, in_one_chunk, place_of};
 use mailrail_runtime::log::Options;
@@ -56,8 +57,17 @@ struct Life {
 
 impl Life {
     async fn begin(logs: &[u16]) -> Self {
+        Self::begin_with(logs, 0).await
+    }
+
+    /// Leaves so many bytes of the disk to others.
+    async fn begin_with(logs: &[u16], min_free_space: u64) -> Self {
         let mut fold = Fold::new();
-        let options = logs.iter().map(|log| options(*log)).collect();
+        let options = logs.iter().map(|log| Options {
+            min_free_space,
+            ..options(*log)
+        });
+        let options = options.collect();
         let opened = Spool::open(options, &mut fold).await;
         let (spool, reports) = opened.expect("the disk is well");
         let recovered = fold.finish();
@@ -188,6 +198,47 @@ fn no_id_comes_again_when_its_segment_was_freed() {
                 assert!(next > given, "seed {seed}: {next} after {given}");
             })
             .await;
+        });
+    }
+}
+
+/// As above, on a disk so full that not even the mark has room.
+#[test]
+fn no_id_comes_again_when_there_was_no_room_for_a_mark() {
+    for seed in 0..20 {
+        World::run(seed, async move |world| {
+            let host = world.host("10.0.0.1".parse().expect("an address"));
+            let given = Rc::new(Cell::new(None));
+            live(&world, &host, one_message(0, Rc::clone(&given))).await;
+            live(&world, &host, async {
+                let life = Life::begin_with(&[0], u64::MAX).await;
+                // Notes about a message of long ago take the rest of the last segment, block by block.
+                let old = Id::from_bits(1);
+                let note = Settled {
+                    first: 0,
+                    outcome: Outcome::Delivered,
+                    bits: 1,
+                    code: 250,
+                };
+                while life.spool.room(old, note.encode().len()).await.is_ok() {
+                    let noted = life.spool.settled(old, &note, Durability::Fsync);
+                    let noted = noted.expect("there is room").ticket;
+                    life.spool
+                        .committed(old, noted)
+                        .await
+                        .expect("a whole disk");
+                }
+                let before = life.spool.head().segments();
+                assert_eq!(life.spool.clean().await, None);
+                let after = life.spool.head().segments();
+                assert_eq!((before.count, after.count), (2, 1), "the old one is freed");
+            })
+            .await;
+            host.cut_power();
+            let names = names(&host);
+            let named = highest_among(names.iter().map(String::as_str));
+            let given = given.get().expect("one was given");
+            assert_eq!(named, Some(given), "seed {seed}: {names:?}");
         });
     }
 }

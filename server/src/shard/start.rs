@@ -47,7 +47,7 @@ pub(crate) struct Seed {
     pub(crate) journal: Journal,
     /// Numbers of the logs it owns; the first takes new mail.
     pub(crate) logs: Vec<u16>,
-    /// The highest id that logs had given which are deleted.
+    /// The highest id that a name beside the logs remembers.
     pub(crate) highest: Option<Id>,
     /// Files that the whole process may have open.
     pub(crate) open_files: u64,

@@ -1,6 +1,6 @@
 //! The highest id that was given, remembered beyond the records that had it: behind a freed segment by a
-//! record in the same log, behind a deleted log by a name beside the logs. Then a clock that goes back makes no
-//! id come again. Nothing of it is on a message's road.
+//! record in the same log, behind a deleted log, or where a full disk has no room for that record, by a name
+//! beside the logs. Then a clock that goes back makes no id come again. Nothing of it is on a message's road.
 
 use crate::message::Id;
 use mailrail_runtime::log;
@@ -14,12 +14,12 @@ fn marked(name: &str) -> Option<Id> {
     name.strip_prefix(PREFIX)?.parse().ok()
 }
 
-/// The highest id that deleted logs had given, by the names in the spool's directory.
+/// The highest id whose record was deleted, by the names in the spool's directory.
 pub fn highest_among<'n>(names: impl Iterator<Item = &'n str>) -> Option<Id> {
     names.filter_map(marked).max()
 }
 
-/// Remembers an id of a log that is about to be deleted, for good. One name is enough for all of them.
+/// Remembers an id whose record is about to be deleted, for good. One name is enough for all logs.
 pub(super) async fn leave(directory: &Path, id: Id) -> io::Result<()> {
     let is_passed = |name: &str| marked(name).is_some_and(|other| other < id);
     log::leave_name(directory, &format!("{PREFIX}{id}"), is_passed).await

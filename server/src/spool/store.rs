@@ -403,8 +403,14 @@ impl Owned {
                 }
                 segment < self.marked.get()
             }
-            // Room comes first: what is freed now makes it, and the mark comes with the next segment.
-            Err(AppendError::Full) => true,
+            // A name beside the logs needs no segment. Should it fail as well, room comes first: what is freed now
+            // makes it, and the mark comes with the next segment.
+            Err(AppendError::Full) => {
+                if let Err(error) = marks::leave(&self.directory, highest).await {
+                    tracing::warn!(log = self.number, %error, "a log segment is freed without a mark: its ids could come again");
+                }
+                true
+            }
             Err(_) => false,
         }
     }
