@@ -359,13 +359,17 @@ pub(super) async fn len_of(path: &Path) -> io::Result<u64> {
 }
 
 /// Bytes of the file system that an ordinary user may still fill.
-pub(super) fn free_space(path: &Path) -> io::Result<u64> {
+pub(super) async fn free_space(path: &Path) -> io::Result<u64> {
     #[cfg(feature = "sim")]
     if let Some(disk) = sim::disk::here() {
         return Ok(disk.free());
     }
-    let stat = rustix::fs::statvfs(path)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    let path = path.to_path_buf();
+    blocking(move || {
+        let stat = rustix::fs::statvfs(&path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    })
+    .await
 }
 
 /// Runs beside everything else of the shard, to its end.

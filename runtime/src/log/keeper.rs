@@ -108,7 +108,7 @@ impl Inner {
     }
 
     async fn prepare(&self) -> bool {
-        let made = match self.has_space() {
+        let made = match self.has_space().await {
             Ok(()) => self.make_segment(self.options.segment_len).await,
             Err(error) => Err(error),
         };
@@ -132,13 +132,13 @@ impl Inner {
     }
 
     /// Whether a further file would leave enough of the disk to others.
-    fn has_space(&self) -> io::Result<()> {
+    async fn has_space(&self) -> io::Result<()> {
         let needed = self
             .options
             .min_free_space
             .saturating_add(self.options.segment_len.into());
         let spared = !self.state.borrow().spares.is_empty();
-        if spared || disk::free_space(&self.directory)? >= needed {
+        if spared || disk::free_space(&self.directory).await? >= needed {
             return Ok(());
         }
         Err(io::ErrorKind::StorageFull.into())
