@@ -67,22 +67,7 @@ impl Batch {
         let len = at - start - RECORD_HEADER_LEN;
         self.used = start + RecordHeader::span(len);
         memory[at..self.used].fill(0);
-        let offset = self.offset + start as u32;
-        let header = RecordHeader {
-            kind: label.kind,
-            id: label.id,
-            len: len as u32,
-            head_len: label.head_len_of(len) as u32,
-            content,
-        };
-        header.encode(&self.stamp, offset, &mut memory[start..]);
-        self.record_count += 1;
-        let position = Position {
-            segment: self.stamp.segment,
-            offset,
-            len: len as u32,
-        };
-        (position, header)
+        self.head(memory, start, label, len, content)
     }
 
     /// Writes the header and clears the rest of the last block; the batch is then the memory's first
@@ -117,7 +102,22 @@ impl Batch {
         further.for_each(&mut take);
         assert_eq!(left, 0, "the chunks hold the payload");
 
-        let offset = self.offset + BATCH_HEADER_LEN as u32;
+        let placed = self.head(first, BATCH_HEADER_LEN, label, len, content);
+        let used = BATCH_HEADER_LEN + RecordHeader::span(len);
+        self.header(used).encode(&self.stamp, self.offset, first);
+        placed
+    }
+
+    /// Writes the header of the next record, whose payload stands behind it: `start` bytes into the batch.
+    fn head(
+        &mut self,
+        memory: &mut [u8],
+        start: usize,
+        label: &Label,
+        len: usize,
+        content: u32,
+    ) -> (Position, RecordHeader) {
+        let offset = self.offset + start as u32;
         let header = RecordHeader {
             kind: label.kind,
             id: label.id,
@@ -125,10 +125,8 @@ impl Batch {
             head_len: label.head_len_of(len) as u32,
             content,
         };
-        header.encode(&self.stamp, offset, &mut first[BATCH_HEADER_LEN..]);
-        self.record_count = 1;
-        let used = BATCH_HEADER_LEN + RecordHeader::span(len);
-        self.header(used).encode(&self.stamp, self.offset, first);
+        header.encode(&self.stamp, offset, &mut memory[start..]);
+        self.record_count += 1;
         let position = Position {
             segment: self.stamp.segment,
             offset,
