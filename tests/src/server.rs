@@ -31,7 +31,11 @@ pub struct Server {
     setup: Setup,
     directory: tempfile::TempDir,
     child: Option<Child>,
+    begun: u64,
     greeted_after: Duration,
+    started_after: Duration,
+    /// What had been written to its standard error before its last start.
+    log_len: usize,
 }
 
 impl Server {
@@ -109,14 +113,25 @@ impl Server {
     /// When it does neither.
     #[track_caller]
     pub fn try_start(&mut self) -> Result<(), ExitStatus> {
+        self.begin_start();
+        self.end_start()
+    }
+
+    /// Starts the process (again), and waits for nothing.
+    ///
+    /// # Panics
+    /// When it runs already, or cannot be started.
+    #[track_caller]
+    pub fn begin_start(&mut self) {
         assert!(self.child.is_none(), "the server runs already");
         fs::write(self.config_path(), self.setup.text(&self.data_dir())).expect("a file");
+        self.log_len = self.log_bytes().len();
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log_path());
         let mut command = self.setup.command();
-        let begun = clock::micros();
+        self.begun = clock::micros();
         let child = command
             .args(["serve", "--config"])
             .arg(self.config_path())
@@ -128,6 +143,9 @@ impl Server {
             .spawn()
             .expect("the binary starts");
         self.child = Some(child);
+    }
+
+    fn end_start(&mut self) -> Result<(), ExitStatus> {
         for (address, _) in &self.setup.listeners.clone() {
             self.wait_unless_it_ends("the server greets", || {
                 let mut client = Client::open(*address).ok()?;
@@ -135,13 +153,15 @@ impl Server {
                 (reply.code == 220).then_some(())
             })?;
         }
-        self.greeted_after = Duration::from_micros(clock::micros() - begun);
+        self.greeted_after = Duration::from_micros(clock::micros() - self.begun);
         // The shard that is ready first greets, whatever becomes of the others' start. The socket for questions
         // is opened when all have started.
         let socket = self.data_dir().join("admin.sock");
         self.wait_unless_it_ends("all shards have started", || {
             UnixStream::connect(&socket).ok().map(drop)
-        })
+        })?;
+        self.started_after = Duration::from_micros(clock::micros() - self.begun);
+        Ok(())
     }
 
     /// Waits until something has happened, or the process has ended.
@@ -165,6 +185,28 @@ impl Server {
     /// From the last start of the process until every listener had greeted.
     pub const fn greeted_after(&self) -> Duration {
         self.greeted_after
+    }
+
+    /// How long the last start took that was waited for, with all of its shards.
+    pub const fn started_after(&self) -> Duration {
+        self.started_after
+    }
+
+    /// Whether the process, which may be gone, came to the end of its last start: it says so by itself, before it
+    /// does anything else.
+    pub fn has_started(&self) -> bool {
+        String::from_utf8_lossy(&self.log_bytes()[self.log_len..]).contains(" is up")
+    }
+
+    /// What the process has ended with by itself, if it has.
+    ///
+    /// # Panics
+    /// When it was killed or stopped.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let child = self.child.as_mut().expect("the server was started");
+        let status = child.try_wait().expect("our own child")?;
+        self.child = None;
+        Some(status)
     }
 
     /// Writes a changed configuration and sends SIGHUP.
@@ -268,7 +310,7 @@ impl Server {
                 };
                 let (name, fields) = stat.rsplit_once(')').expect("a name in brackets");
                 // The kernel's own, which carry out what was asked before, say nothing to anybody.
-                name.contains("(iou-") || fields.trim_start().starts_with('T')
+                name.contains("(iou-") || fields.trim_start().starts_with(['T', 'Z'])
             });
             is_still.then_some(())
         });
@@ -335,7 +377,11 @@ impl Server {
 
     /// What the process has written to its standard error.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&self.log_bytes()).into_owned()
+    }
+
+    fn log_bytes(&self) -> Vec<u8> {
+        fs::read(self.log_path()).unwrap_or_default()
     }
 
     /// What `mailrail queue` says about this server.

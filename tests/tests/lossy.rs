@@ -71,7 +71,8 @@ fn cuts(rounds: u64, change: impl FnOnce(Setup) -> Setup) -> Option<(Machine, St
             _ => Survival::Some(storm.chance.next_u64()),
         };
         machine.cut(&mut storm.tally, &storm.sink, survival);
-        machine.server.start();
+        let started = storm.start(&mut machine.server, round + 1);
+        started.expect("the server starts after a cut");
     }
     storm.acknowledge(100);
     Some((machine, storm))
@@ -80,11 +81,12 @@ fn cuts(rounds: u64, change: impl FnOnce(Setup) -> Setup) -> Option<(Machine, St
 #[test]
 fn nothing_acknowledged_is_lost_by_a_disk_that_forgets() {
     let rounds = setting("LOSSY_ROUNDS", 8);
-    let Some((mut machine, storm)) = cuts(rounds, |setup| setup) else {
+    let Some((mut machine, mut storm)) = cuts(rounds, |setup| setup) else {
         return;
     };
+    let figures = storm.figures();
     let (outcome, _) = storm.end();
-    eprintln!("cuts of a disk that forgets, {rounds} rounds: {outcome}");
+    eprintln!("cuts of a disk that forgets, {rounds} rounds: {outcome}; {figures}");
     machine.server.stop();
     assert!(outcome.lost.is_empty(), "lost: {:?}", outcome.lost);
     assert!(outcome.excesses.is_empty(), "{:?}", outcome.excesses);

@@ -9,8 +9,6 @@
 //! `POWER_ROUNDS=200 POWER_SEED=7 cargo test -p mailrail-tests --test power` goes on for longer, or
 //! differently. Only root can mount: others see a message and nothing else.
 
-use std::time::Duration;
-
 use mailrail_runtime::clock;
 use mailrail_runtime::sim::Sabotage;
 use mailrail_tests::cut::Machine;
@@ -23,7 +21,6 @@ use mailrail_tests::storm::{Calm, Storm, setting};
 struct Scene {
     machine: Machine,
     storm: Storm,
-    banners: Vec<Duration>,
 }
 
 impl Scene {
@@ -37,29 +34,21 @@ impl Scene {
             .listener("max_message_size = \"512 KiB\"");
         let machine = Machine::start(kind, change(setup))?;
         let storm = calm.begin(machine.server.address(), setting("POWER_SEED", 20));
-        Some(Self {
-            machine,
-            storm,
-            banners: Vec::new(),
-        })
+        Some(Self { machine, storm })
     }
 
-    /// Some load, a cut and a start; whether the server greets again.
+    /// Some load, a cut and a start for the next round; whether the server starts again.
     fn round(&mut self, round: u64) -> bool {
         self.storm.rage(round, 400);
         self.machine.cut(&mut self.storm.tally, &self.storm.sink);
-        let started = self.machine.server.try_start().is_ok();
-        self.banners.push(self.machine.server.greeted_after());
-        started
+        let server = &mut self.machine.server;
+        self.storm.start(server, round + 1).is_ok()
     }
 
     /// Its disk, and how long its starts took: figures, and no verdict.
     fn figures(&mut self) -> String {
-        self.banners.sort();
-        let usual = self.banners[self.banners.len() / 2];
-        let slowest = self.banners[self.banners.len() - 1];
         let name = self.machine.disk.kind().name();
-        format!("{name}, to the banner {usual:.0?}, at most {slowest:.0?}")
+        format!("{name}, {}", self.storm.figures())
     }
 }
 

@@ -172,7 +172,10 @@ impl Setup {
             setup: self,
             directory,
             child: None,
+            begun: 0,
             greeted_after: Duration::ZERO,
+            started_after: Duration::ZERO,
+            log_len: 0,
         };
         server.start();
         server
