@@ -284,3 +284,18 @@ fn the_number_of_shards_may_change() {
     server.stop();
     assert_eq!(sink.already(), None);
 }
+
+/// What no server of ours has left there is refused at the start, and by name.
+#[test]
+fn an_id_that_ends_all_ids_is_refused() {
+    let mut server = Server::setup().start();
+    server.stop();
+    let name = server.data_dir().join("spool/ids-after-fzzzzzzzzzzzz");
+    std::fs::write(&name, b"").expect("a file");
+    assert!(server.try_start().is_err(), "it started");
+    let log = server.log();
+    assert!(log.contains("fzzzzzzzzzzzz"), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+    std::fs::remove_file(&name).expect("it is there");
+    server.start();
+}

@@ -18,6 +18,8 @@ pub const TEXT_LEN: usize = 13;
 /// 2024-01-01 00:00 UTC in Unix milliseconds: 41 bits of milliseconds last until 2093.
 const EPOCH: u64 = 1_704_067_200_000;
 const MILLIS_MAX: u64 = (1 << MILLIS_BITS) - 1;
+/// A year of 366 days.
+const YEAR_MILLIS: u64 = 366 * 24 * 60 * 60 * 1000;
 
 /// Digits and lower-case letters without i, l, o and u, in ASCII order, so that text sorts as the number.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -45,6 +47,12 @@ impl Id {
     /// When the id was given, or a little later if its counter had to borrow.
     pub const fn given(self) -> Timestamp {
         Timestamp::from_unix_millis(EPOCH + (self.0 >> (LOG_BITS + COUNTER_BITS)))
+    }
+
+    /// Whether less than a year's ids are left above this one: no message of ours has such an id before the
+    /// year 2092.
+    pub const fn is_near_the_end(self) -> bool {
+        self.0 >> (LOG_BITS + COUNTER_BITS) > MILLIS_MAX - YEAR_MILLIS
     }
 
     /// The id as text.
@@ -198,6 +206,15 @@ mod tests {
             first.given().unix_millis(),
             highest.given().unix_millis() + 1
         );
+    }
+
+    #[test]
+    fn the_last_year_is_near_the_end() {
+        let of = |millis: u64| Id(millis << (LOG_BITS + COUNTER_BITS));
+        assert!(!of(MILLIS_MAX - YEAR_MILLIS).is_near_the_end());
+        assert!(of(MILLIS_MAX - YEAR_MILLIS + 1).is_near_the_end());
+        assert!(Id(u64::MAX).is_near_the_end());
+        assert!(!IdSource::new(3, None).next(NOW).is_near_the_end());
     }
 
     #[test]

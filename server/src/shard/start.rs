@@ -134,6 +134,12 @@ async fn prepare(
         .highest
         .max(highest_logged.map(Id::from_bits))
         .max(highest);
+    if let Some(last) = highest.filter(|id| id.is_near_the_end()) {
+        return Err(format!(
+            "spool: the id {last}, of a record or of a file ids-after-…, leaves no room for ids above it: no \
+             message had it, so that record or file is not ours"
+        ));
+    }
     let mut started = Started::default();
     for report in &reports {
         started.quarantined += report.quarantined.len() as u64;
