@@ -3,6 +3,7 @@
 
 use mailrail_tests::{Answer, Early, Script, Server, Sink, Then, message, server::Setup, wait};
 use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const BY_DATA: &[&str] = &["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"];
 const BY_CHUNKS: &[&str] = &["PIPELINING", "8BITMIME", "CHUNKING", "ENHANCEDSTATUSCODES"];
@@ -174,4 +175,38 @@ fn who_says_nothing_of_messages_gets_no_connection_for_each() {
     });
     let count = sink.connection_count();
     assert!(count < MESSAGES / 2, "{count} connections");
+}
+
+/// A peer that ends each connection just as the second message comes is a good one: nobody waits for that.
+#[test]
+fn who_hangs_up_after_each_message_gets_all_of_them_at_once() {
+    const MESSAGES: usize = 12;
+    // Without PIPELINING nothing is on its way that such an end could take away.
+    const EXTENSIONS: &[&str] = &["8BITMIME", "ENHANCEDSTATUSCODES"];
+    for end in [Answer::Drop, Answer::Close("421 4.3.2 that was enough")] {
+        let is_used = [const { AtomicBool::new(false) }; 256];
+        let script = Script::new(move |step| {
+            let is_second = || is_used[step.connection].swap(true, Ordering::Relaxed);
+            match step.verb {
+                "MAIL" if is_second() => end.clone(),
+                _ => Answer::Accept,
+            }
+        });
+        let (sink, home) = (Sink::with(script.offering(EXTENSIONS)), Sink::start());
+        let mut server = setup(&sink, &home)
+            .set("queue", "retry_interval = \"1h\"")
+            .set("queue", "max_retry_interval = \"1h\"")
+            .start();
+        for number in 0..MESSAGES {
+            submit(&server, &format!("small-{number}"), 100);
+        }
+        for _ in 0..MESSAGES {
+            sink.next();
+        }
+        server.stop();
+        assert_eq!(sink.already(), None, "none twice");
+        let failures = events(&server, "TransientFailure");
+        assert!(failures.is_empty(), "{failures:?}");
+        assert!(server.queue().contains("empty"), "{}", server.queue());
+    }
 }

@@ -481,18 +481,19 @@ impl<S: Source> Connection<'_, S> {
                 continue;
             }
             let recipients = work.recipients;
-            match work
-                .outcome
-                .lost(fate.unwrap_or(Fate::Unsent), end.answer(), work.is_noted)
-            {
-                Some(report) => self.source.settle(work.parcel, report),
-                // A connection that carried messages may just have reached its end; one that never
-                // did would be tried again and again, so this counts as an attempt.
-                None if is_proven => self.source.give_back(work.parcel),
-                None => {
-                    let report = Report::silent(recipients.bits, end.answer());
+            // One that carried messages is often ended just as the next one is sent: that says nothing of the host.
+            let is_silent = !is_proven && work.outcome.is_silent();
+            let fate = fate.unwrap_or(Fate::Unsent);
+            let report = work.outcome.lost(fate, end.answer(), work.is_noted);
+            // A connection that carried messages may just have reached its end; one that never
+            // did would be tried again and again, so this counts as an attempt.
+            let attempt = || (!is_proven).then(|| Report::all(recipients.bits, end.answer()));
+            match report.or_else(attempt) {
+                Some(mut report) => {
+                    report.is_silent = is_silent;
                     self.source.settle(work.parcel, report);
                 }
+                None => self.source.give_back(work.parcel),
             }
         }
     }

@@ -123,7 +123,8 @@ pub struct Report {
     pub peer: Option<SocketAddr>,
     /// Under which name it was looked for.
     pub host: String,
-    /// The connection ended before anybody was answered: nothing is known of the peer but that it was there.
+    /// The connection ended before it had carried a message and before one recipient of this one was answered:
+    /// nothing is known of the peer but that it was there.
     pub is_silent: bool,
 }
 
@@ -140,13 +141,6 @@ impl Report {
             is_silent: false,
         };
         report.add(bits, answer);
-        report
-    }
-
-    /// As [`Self::all`], of a connection that ended before anybody was answered.
-    pub fn silent(bits: u128, answer: OwnedAnswer) -> Self {
-        let mut report = Self::all(bits, answer);
-        report.is_silent = true;
         report
     }
 
@@ -278,6 +272,11 @@ impl Outcome {
         self.open
     }
 
+    /// Whether no recipient was answered, neither at RCPT nor by what holds for all.
+    pub const fn is_silent(&self) -> bool {
+        self.open == self.recipients.bits && self.accepted == 0
+    }
+
     /// Whether everybody was left over.
     pub const fn is_untried(&self) -> bool {
         self.recipients.bits == 0
@@ -309,7 +308,6 @@ impl Outcome {
         match fate {
             Fate::Unsent if untouched => None,
             Fate::Unsent | Fate::InDoubt | Fate::Answered => {
-                self.report.is_silent = untouched;
                 if fate == Fate::InDoubt && is_noted {
                     self.report.doubt = self.open;
                 }
@@ -350,6 +348,7 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mailrail_protocol::reply::parse::Reader;
 
     #[test]
     fn a_last_word_delivers_nothing() {
@@ -373,5 +372,29 @@ mod tests {
             assert_eq!(report.deferred[0].bits, 0b11);
             assert_eq!(report.deferred[0].answer.code, expected);
         }
+    }
+
+    #[test]
+    fn a_peer_that_takes_a_recipient_is_not_silent() {
+        let answer = |line: &'static [u8]| {
+            let mut input = line;
+            let answer = Reader::default().take(&mut input);
+            answer.expect("well-formed").expect("whole")
+        };
+        let recipients = Bits {
+            first: 0,
+            bits: 0b11,
+        };
+        let peer = SocketAddr::from(([192, 0, 2, 1], 25));
+        let mut outcome = Outcome::new(recipients, peer, "mx.example");
+        outcome.mail(&answer(b"250 ok\r\n"));
+        assert!(outcome.is_silent());
+        for line in [b"250 ok\r\n", b"550 no\r\n"] {
+            let mut outcome = outcome.clone();
+            outcome.recipient(0, &answer(line));
+            assert!(!outcome.is_silent());
+        }
+        outcome.mail(&answer(b"450 not now\r\n"));
+        assert!(!outcome.is_silent());
     }
 }

@@ -139,6 +139,8 @@ impl Lane {
         self.opening = self.opening.saturating_sub(1);
         self.open += 1;
         self.window = self.window.saturating_add(1);
+        // What came back before the first of these connections says nothing of them.
+        self.was_fruitless &= self.unheard > 0;
         self.unheard = self.unheard.saturating_add(1);
         self.rests_until = 0;
     }
@@ -451,6 +453,22 @@ mod tests {
     #[test]
     fn a_connection_that_was_not_needed_is_no_failure() {
         let mut lane = lane(1, 0, 0, 1);
+        for _ in 0..10 {
+            lane.opening();
+            lane.opened();
+            assert!(!lane.closed(NOW, &settings()));
+        }
+        assert!(!lane.waits(NOW));
+    }
+
+    #[test]
+    fn what_a_used_connection_gave_back_is_not_held_against_new_ones() {
+        let mut lane = lane(1, 0, 0, 1);
+        lane.opening();
+        lane.opened();
+        lane.heard();
+        lane.was_fruitless();
+        assert!(!lane.closed(NOW, &settings()));
         for _ in 0..10 {
             lane.opening();
             lane.opened();

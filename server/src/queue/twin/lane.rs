@@ -38,6 +38,7 @@ impl Twin {
         lane.opening -= 1;
         lane.open += 1;
         lane.window += 1;
+        lane.was_fruitless &= lane.unheard > 0;
         lane.unheard += 1;
         lane.rests_until = 0;
         self.look(now, key);
