@@ -3,7 +3,7 @@
 //!
 //! It notes nothing but problems: what happened is the parent's to note. Pure.
 
-use super::{Case, End, Ledger, Promise, RECOVERY_MICROS_MAX, bits_of};
+use super::{Case, End, Ledger, Promise, RECOVERY_MICROS_MAX, Told, bits_of};
 use crate::sim::mail::Shape;
 use crate::sim::plan::{Class, Host, Way};
 use std::collections::BTreeSet;
@@ -43,6 +43,8 @@ impl Ledger {
         }
         let what = match ended {
             _ if self.plan.is_sent_once() && case.class == Class::Fsync => "though it was noted",
+            // It got too old by an attempt without an answer, and what that sent comes later.
+            Some((ended_at, ended, Told::Expired)) if ended == life && when <= ended_at => return,
             Some((_, ended, _)) if ended == life => "though it had ended in this life",
             Some((ended_at, ended, _)) if !self.may_note_be_lost(case, ended_at, ended) => {
                 "though its end was committed"
