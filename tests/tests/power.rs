@@ -68,6 +68,10 @@ fn check(kind: Kind) {
     assert!(outcome.excesses.is_empty(), "{:?}", outcome.excesses);
 }
 
+/// A cut does its harm about once in a dozen, sometimes only after thirty: so many without any are as good as
+/// impossible.
+const CONTROL_CUTS_MAX: u64 = 300;
+
 /// Without the syncs of its preparation a segment keeps the name and the header of different lives. The
 /// server may notice, and then it does not start: what it had acknowledged does not come either way.
 fn control(kind: Kind) {
@@ -79,10 +83,10 @@ fn control(kind: Kind) {
     let Some(mut scene) = Scene::begin(kind, leave_out) else {
         return;
     };
-    let cuts = (0..40).find(|&round| !scene.round(round));
+    let cuts = (0..CONTROL_CUTS_MAX).find(|&round| !scene.round(round));
     let what = match cuts {
         Some(cuts) => format!("no start after cut {cuts}"),
-        None => "40 cuts".to_owned(),
+        None => format!("{CONTROL_CUTS_MAX} cuts"),
     };
     let figures = scene.figures();
     let outcome = scene.storm.end_in_loss();
