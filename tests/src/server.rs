@@ -350,6 +350,13 @@ impl Server {
         Duration::from_micros(ticks * 1_000_000 / rustix::param::clock_ticks_per_second())
     }
 
+    /// The events of a type so far, oldest first.
+    pub fn events_of(&self, kind: &str) -> Vec<Value> {
+        let mut events = self.events();
+        events.retain(|event| event["type"] == kind);
+        events
+    }
+
     /// All events so far, oldest first. A last line that is not whole yet is left out.
     ///
     /// # Panics

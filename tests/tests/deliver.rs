@@ -42,8 +42,7 @@ fn submit_with(server: &Server, parameters: &str, recipient: &str, text: &str) {
 /// Waits until this many events of a type are in the log.
 fn wait_for_events(server: &Server, kind: &str, count: usize) -> Vec<serde_json::Value> {
     wait::until(&format!("{count} {kind} events"), || {
-        let mut events = server.events();
-        events.retain(|event| event["type"] == kind);
+        let events = server.events_of(kind);
         (events.len() >= count).then_some(events)
     })
 }

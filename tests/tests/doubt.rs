@@ -47,16 +47,10 @@ fn submit_to(server: &Server, id: &str, len: usize, recipients: &[&str]) {
     reply.expect("a reply").expect(250);
 }
 
-fn events(server: &Server, kind: &str) -> Vec<Value> {
-    let mut events = server.events();
-    events.retain(|event| event["type"] == kind);
-    events
-}
-
 #[track_caller]
 fn wait_for_event(server: &Server, kind: &str, text: &str) -> Value {
     wait::until(&format!("{kind} with {text}"), || {
-        let events = events(server, kind);
+        let events = server.events_of(kind);
         let says = |event: &Value| event["response"]["content"].to_string().contains(text);
         events.into_iter().find(|event| says(event))
     })

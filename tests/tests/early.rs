@@ -2,7 +2,6 @@
 //! time limits are an hour, so that what is not heard at once is not heard at all.
 
 use mailrail_tests::{Answer, Early, Script, Server, Sink, Then, message, server::Setup, wait};
-use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const BY_DATA: &[&str] = &["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"];
@@ -41,17 +40,11 @@ fn submit(server: &Server, id: &str, len: usize) {
     reply.expect("a reply").expect(250);
 }
 
-fn events(server: &Server, kind: &str) -> Vec<Value> {
-    let mut events = server.events();
-    events.retain(|event| event["type"] == kind);
-    events
-}
-
 /// What the peer has said of the message, as the first event of this kind tells it.
 #[track_caller]
 fn first_answer(server: &Server, kind: &str) -> String {
     wait::until(&format!("an event {kind}"), || {
-        let event = events(server, kind).into_iter().next()?;
+        let event = server.events_of(kind).into_iter().next()?;
         Some(event["response"].to_string())
     })
 }
@@ -171,7 +164,7 @@ fn who_says_nothing_of_messages_gets_no_connection_for_each() {
     reply.expect("a reply").expect(250);
     assert_eq!(home.next().id.as_deref(), Some("marker"));
     wait::until("three failures", || {
-        (events(&server, "TransientFailure").len() >= 3).then_some(())
+        (server.events_of("TransientFailure").len() >= 3).then_some(())
     });
     let count = sink.connection_count();
     assert!(count < MESSAGES / 2, "{count} connections");
@@ -205,7 +198,7 @@ fn who_hangs_up_after_each_message_gets_all_of_them_at_once() {
         }
         server.stop();
         assert_eq!(sink.already(), None, "none twice");
-        let failures = events(&server, "TransientFailure");
+        let failures = server.events_of("TransientFailure");
         assert!(failures.is_empty(), "{failures:?}");
         assert!(server.queue().contains("empty"), "{}", server.queue());
     }
