@@ -108,6 +108,26 @@ pub(crate) async fn run(place: Place<Letter>, seed: Seed) {
     }
 }
 
+/// Refuses an id above which there are none.
+fn has_ids_left(highest: Option<Id>) -> Result<(), String> {
+    highest
+        .filter(|id| id.is_near_the_end())
+        .map_or(Ok(()), |last| {
+            Err(format!(
+                "spool: the id {last}, of a record or of a file ids-after-…, leaves no room for ids above it: \
+                 no message had it, so that record or file is not ours"
+            ))
+        })
+}
+
+fn bind(config: &Config) -> Result<Vec<Listener>, String> {
+    let bound = config.listeners.iter().map(|listener| {
+        Listener::bind(listener.address)
+            .map_err(|error| format!("cannot listen on {}: {error}", listener.address))
+    });
+    bound.collect()
+}
+
 async fn prepare(
     place: &Place<Letter>,
     seed: Seed,
@@ -134,12 +154,15 @@ async fn prepare(
         .highest
         .max(highest_logged.map(Id::from_bits))
         .max(highest);
-    if let Some(last) = highest.filter(|id| id.is_near_the_end()) {
-        return Err(format!(
-            "spool: the id {last}, of a record or of a file ids-after-…, leaves no room for ids above it: no \
-             message had it, so that record or file is not ours"
-        ));
-    }
+    let usable = has_ids_left(highest).and_then(|()| bind(&config));
+    let listeners = match usable {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            // The log may have a call under way on another thread, which must find this shard there.
+            spool.close().await;
+            return Err(error);
+        }
+    };
     let mut started = Started::default();
     for report in &reports {
         started.quarantined += report.quarantined.len() as u64;
@@ -152,13 +175,6 @@ async fn prepare(
             count = recovered.counts.malformed,
             "records of the spool make no sense and were left out"
         );
-    }
-
-    let mut listeners = Vec::new();
-    for listener in &config.listeners {
-        let bound = Listener::bind(listener.address)
-            .map_err(|error| format!("cannot listen on {}: {error}", listener.address))?;
-        listeners.push(bound);
     }
 
     let number = spool.number();

@@ -81,7 +81,7 @@ impl Spool {
             let number = options.log;
             let segment_len = u64::from(options.segment_len);
             let directory = options.directory.clone();
-            let (log, report) = Log::open(options, &mut |record| {
+            let opened = Log::open(options, &mut |record| {
                 let Some(kind) = Kind::from_number(record.kind) else {
                     return;
                 };
@@ -94,7 +94,15 @@ impl Spool {
                 // What makes no sense is counted by the fold.
                 let _ = fold.feed(kind, Id::from_bits(record.id), place, record.head);
             })
-            .await?;
+            .await;
+            let (log, report) = match opened {
+                Ok(opened) => opened,
+                Err(error) => {
+                    // What the others have under way ends before their shard does.
+                    Self { logs }.close().await;
+                    return Err(error);
+                }
+            };
             logs.push(Owned {
                 number,
                 log,
