@@ -20,6 +20,9 @@ pub(crate) enum Command {
     Sink(Box<SinkOptions>),
     /// Runs source, server and sink for each server in turn, and prints the table
     Compare(Box<CompareOptions>),
+    /// Asks the disk what a write with fdatasync of 4 KiB takes; `compare` runs it beside a load
+    #[command(hide = true)]
+    ProbeDisk(ProbeDiskOptions),
 }
 
 /// What a connection does about TLS.
@@ -27,9 +30,9 @@ pub(crate) enum Command {
 pub(crate) enum Tls {
     /// Plain text
     Off,
-    /// STARTTLS (RFC 3207); the certificate is not checked
+    /// STARTTLS (RFC 3207 section 4); the certificate is not checked
     Starttls,
-    /// TLS from the first byte (RFC 8314); the certificate is not checked
+    /// TLS from the first byte (RFC 8314 section 3.3); the certificate is not checked
     Implicit,
 }
 
@@ -56,16 +59,16 @@ pub(crate) struct SourceOptions {
     /// Messages on one connection; 0: all that the session has
     #[arg(long, default_value_t = 0)]
     pub(crate) per_connection: u32,
-    /// Send commands in groups where the server offers it (RFC 2920)
+    /// Send commands in groups where the server offers it (RFC 2920 section 3.1)
     #[arg(long)]
     pub(crate) pipelining: bool,
-    /// Send the content by BDAT where the server offers it (RFC 3030)
+    /// Send the content by BDAT where the server offers it (RFC 3030 section 2)
     #[arg(long)]
     pub(crate) bdat: bool,
     /// TLS
     #[arg(long, value_enum, default_value_t = Tls::Off)]
     pub(crate) tls: Tls,
-    /// Log in (AUTH PLAIN, RFC 4954): user:password
+    /// Log in (AUTH PLAIN, RFC 4954 section 4): user:password
     #[arg(long)]
     pub(crate) auth: Option<String>,
     /// Domains the senders are in: d0.sender.example and so on
@@ -114,7 +117,7 @@ pub(crate) struct SinkOptions {
     /// TLS: offered (starttls) or from the first byte (implicit); the certificate is made at the start
     #[arg(long, value_enum, default_value_t = Tls::Off)]
     pub(crate) tls: Tls,
-    /// Offer CHUNKING (RFC 3030)
+    /// Offer CHUNKING (RFC 3030 section 2)
     #[arg(long)]
     pub(crate) bdat: bool,
     /// Do not offer PIPELINING
@@ -196,4 +199,17 @@ pub(crate) struct CompareOptions {
     /// A server's round ends after so many seconds at the latest
     #[arg(long, default_value_t = 300)]
     pub(crate) limit_s: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ProbeDiskOptions {
+    /// Its files stand here, with endings of their own, and are deleted at the end
+    #[arg(long)]
+    pub(crate) file: PathBuf,
+    /// Ends after so many seconds, or when it is told to (SIGTERM, SIGINT)
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// Milliseconds between two writes
+    #[arg(long, default_value_t = 10)]
+    pub(crate) pace_ms: u64,
 }

@@ -1,5 +1,7 @@
 //! The comparison: source, server, sink, for each server in turn, round after round.
 
+pub(crate) mod conditions;
+pub(crate) mod probe;
 pub(crate) mod results;
 
 use crate::cli::CompareOptions;
