@@ -5,7 +5,10 @@
 //! decided in `wheel`, which is pure; here are the futures, the thread-local wheel and the driver that
 //! `shard` starts. Nothing here knows what it is that is waited for.
 
+mod precise;
 mod wheel;
+
+pub use precise::Precise;
 
 use crate::clock;
 use glommio::timer::Timer;
