@@ -1,0 +1,205 @@
+//! A shard of the source: its sessions, the rhythm in which messages become due, and what the main thread
+//! asks. What a session does is `session`'s; everything here lives on the shard until its last session ends.
+
+use super::content::Content;
+use super::plan::{Plan, Share, part};
+use super::session;
+use super::supply::{Supply, Taken, Ticket};
+use super::tally::{Progress, Tally};
+use mailrail_protocol::client;
+use mailrail_runtime::clock;
+use mailrail_runtime::gate::Gate;
+use mailrail_runtime::mailbox::Mesh;
+use mailrail_runtime::shard::{self, Lane, Place, Task};
+use mailrail_runtime::signal::Notify;
+use mailrail_runtime::timer::{self, Precise};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+
+/// Sessions that are started before the others may run: that many may knock at once.
+const STARTED_AT_ONCE: u64 = 64;
+/// The schedule begins when every session is connected, or after this long.
+const CONNECT_WAIT_US: u64 = 10_000_000;
+/// How our name reads behind EHLO.
+const HOSTNAME: &str = "source.example";
+/// Octets that may follow BDAT before the recipients are answered for: any, since all of them are good.
+const AT_ONCE_MAX: u64 = u64::MAX;
+
+/// What the main thread says.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// Tell how far it has come.
+    Show(mpsc::Sender<Progress>),
+    /// Begin no more messages.
+    Close,
+    /// End now, whatever is under way.
+    Cut,
+}
+
+/// What all shards share, and nobody changes.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) plan: Plan,
+    pub(super) content: Content,
+    /// The value of each message's Date field.
+    pub(super) date: Vec<u8>,
+}
+
+/// What the sessions of a shard share. Lives on their shard.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) work: Arc<Work>,
+    pub(super) config: client::Config,
+    pub(super) tally: RefCell<Tally>,
+    supply: RefCell<Supply>,
+    /// Whoever waits for a message to be due.
+    idle: Notify,
+    /// Sessions whose first connection stands, or failed.
+    arrived_count: Cell<u64>,
+    arrived: Notify,
+    session_count: u64,
+    /// Connections that are open now.
+    pub(super) open_count: Cell<u64>,
+}
+
+impl World {
+    fn new(work: Arc<Work>, share: Share) -> Self {
+        let plan = &work.plan;
+        let mut config = client::Config::new(HOSTNAME);
+        config.pipelining = plan.pipelining;
+        config.chunking = plan.bdat;
+        (config.at_once_max, config.at_once_proven_max) = (AT_ONCE_MAX, AT_ONCE_MAX);
+        Self {
+            config,
+            tally: RefCell::new(Tally::new(clock::micros(), plan.keeps_copies)),
+            supply: RefCell::new(Supply::new(share)),
+            idle: Notify::new(),
+            arrived_count: Cell::new(0),
+            arrived: Notify::new(),
+            session_count: part(plan.session_count.into(), share.index, share.count),
+            open_count: Cell::new(0),
+            work,
+        }
+    }
+
+    /// The next message, if one is due.
+    pub(super) fn take(&self, now: u64) -> Taken {
+        self.supply.borrow_mut().take(now)
+    }
+
+    /// The next message, as soon as it is due; `None`: there is none any more.
+    pub(super) async fn wait(&self) -> Option<Ticket> {
+        loop {
+            match self.take(clock::micros()) {
+                Taken::Message(ticket) => return Some(ticket),
+                Taken::Nothing => return None,
+                Taken::Later => self.idle.notified().await,
+            }
+        }
+    }
+
+    /// The server has not got it: somebody else, or the same session later, tries again.
+    pub(super) fn put_back(&self, ticket: Ticket) {
+        self.supply.borrow_mut().put_back(ticket);
+        self.idle.notify_one();
+    }
+
+    /// Whether there may be something to send.
+    pub(super) fn has_more(&self) -> bool {
+        self.supply.borrow().has_more()
+    }
+
+    /// A session's first connection stands, or failed.
+    pub(super) fn arrive(&self) {
+        self.arrived_count.set(self.arrived_count.get() + 1);
+        if self.arrived_count.get() == self.session_count {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Nobody can do anything here: no further message is begun.
+    pub(super) fn give_up(&self, why: &str) {
+        let mut tally = self.tally.borrow_mut();
+        if tally.useless.is_none() {
+            tally.useless = Some(why.to_owned());
+        }
+        drop(tally);
+        self.close();
+    }
+
+    fn close(&self) {
+        self.supply.borrow_mut().close();
+        self.idle.notify_all();
+        self.arrived.notify_one();
+    }
+}
+
+/// The life of a shard: until every session has ended. Then it hands over what they saw.
+pub(super) async fn inhabit(place: Place<Letter>, work: Arc<Work>, results: mpsc::Sender<Tally>) {
+    let share = work.plan.share(place.index, place.count);
+    let world = Rc::new(World::new(work, share));
+    let gate = Gate::new();
+    let sessions = Rc::new(RefCell::new(Vec::new()));
+    let letters = shard::spawn(
+        Lane::Background,
+        hear_letters(place.mesh, Rc::clone(&world), Rc::clone(&sessions)),
+    );
+    let rhythm = share
+        .rate
+        .map(|_| shard::spawn(Lane::Deliver, keep_rhythm(Rc::clone(&world))));
+    for number in 0..world.session_count {
+        let Some(pass) = gate.enter() else { break };
+        let world = Rc::clone(&world);
+        let task = shard::spawn(Lane::Deliver, async move {
+            let _pass = pass;
+            session::run(&world).await;
+        });
+        sessions.borrow_mut().push(task);
+        if number % STARTED_AT_ONCE == STARTED_AT_ONCE - 1 {
+            shard::yield_now().await;
+        }
+    }
+    gate.close();
+    gate.closed().await;
+    for task in [Some(letters), rhythm].into_iter().flatten() {
+        task.cancel().await;
+    }
+    let none = Tally::new(0, false);
+    // Nobody listens any more when the main thread has given up.
+    let _ = results.send(world.tally.replace(none));
+}
+
+async fn hear_letters(mesh: Mesh<Letter>, world: Rc<World>, sessions: Rc<RefCell<Vec<Task<()>>>>) {
+    loop {
+        match mesh.receive().await {
+            Letter::Show(answer) => {
+                let progress = world.tally.borrow().progress(world.open_count.get());
+                let _ = answer.send(progress);
+            }
+            Letter::Close => world.close(),
+            // A session that is dropped says what became of its messages.
+            Letter::Cut => drop(sessions.take()),
+        }
+    }
+}
+
+/// Wakes one session for each message that becomes due. Whoever is busy then finds it when he is not.
+async fn keep_rhythm(world: Rc<World>) {
+    let wait = world.arrived.notified();
+    let _ = timer::until(clock::after(CONNECT_WAIT_US), wait).await;
+    world.supply.borrow_mut().begin(clock::micros());
+    let due = |nth| world.supply.borrow().due(nth);
+    let mut called_count = 0;
+    // The wheel's millisecond would be seen in every latency.
+    let mut timer = Precise::new();
+    while let Some(next) = due(called_count) {
+        timer.sleep_until(next).await;
+        let now = clock::micros();
+        while due(called_count).is_some_and(|due| due <= now) {
+            called_count += 1;
+            world.idle.notify_one();
+        }
+    }
+    world.idle.notify_all();
+}
