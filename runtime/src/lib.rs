@@ -17,3 +17,4 @@ pub mod signal;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod timer;
+pub mod tls;

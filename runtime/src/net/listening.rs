@@ -56,8 +56,12 @@ impl Future for WriteListening<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        while !this.write.is_done() {
-            if let Poll::Ready(count) = this.write.poll_send(context) {
+        loop {
+            if this.write.is_done() {
+                if let Poll::Ready(flushed) = this.write.stream.poll_flush(context) {
+                    return Poll::Ready(flushed.map(|()| Stretch::Written));
+                }
+            } else if let Poll::Ready(count) = this.write.poll_send(context) {
                 let count = count?;
                 this.write.wrote(count);
                 *this.written += count;
@@ -71,6 +75,5 @@ impl Future for WriteListening<'_> {
                 Poll::Pending => late(&mut write.alarm, write.deadline, context),
             };
         }
-        Poll::Ready(Ok(Stretch::Written))
     }
 }

@@ -18,6 +18,8 @@ use crate::sim;
 #[cfg(feature = "sim")]
 use crate::timer;
 use crate::timer::Alarm;
+use crate::tls::stream::Secure;
+use crate::tls::{Acceptor, Connector, TlsInfo};
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
 use rustix::io::Errno;
@@ -46,6 +48,8 @@ pub struct Stream {
 #[derive(Debug)]
 enum Kind {
     Real(TcpStream),
+    /// It has become a TLS connection. Boxed: those without TLS do not pay for it.
+    Secure(Box<Secure>),
     #[cfg(feature = "sim")]
     Sim(sim::net::Socket),
 }
@@ -69,7 +73,7 @@ impl Stream {
     #[cfg(feature = "sim")]
     pub(crate) fn in_world(&self) -> Option<&sim::net::Socket> {
         match &self.socket {
-            Kind::Real(_) => None,
+            Kind::Real(_) | Kind::Secure(_) => None,
             Kind::Sim(socket) => Some(socket),
         }
     }
@@ -127,6 +131,7 @@ impl Stream {
     pub fn local(&self) -> io::Result<SocketAddr> {
         match &self.socket {
             Kind::Real(tcp) => Ok(rustix::net::getsockname(descriptor(tcp))?.try_into()?),
+            Kind::Secure(secure) => Ok(rustix::net::getsockname(secure.descriptor())?.try_into()?),
             #[cfg(feature = "sim")]
             Kind::Sim(socket) => Ok(socket.local()),
         }
@@ -146,8 +151,9 @@ impl Stream {
 
     /// What can be read without waiting: `None` when nothing is there, `Some(0)` at the end.
     pub fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
-        let tcp = match &self.socket {
+        let tcp = match &mut self.socket {
             Kind::Real(tcp) => tcp,
+            Kind::Secure(secure) => return secure.try_read(into),
             #[cfg(feature = "sim")]
             Kind::Sim(socket) => return socket.try_read(into),
         };
@@ -186,12 +192,50 @@ impl Stream {
 
     /// Ends the writing direction (FIN); reading goes on.
     pub fn shut_down(&mut self) -> io::Result<()> {
-        match &self.socket {
+        match &mut self.socket {
             Kind::Real(tcp) => rustix::net::shutdown(descriptor(tcp), Shutdown::Write)?,
+            Kind::Secure(secure) => {
+                secure.close()?;
+                rustix::net::shutdown(secure.descriptor(), Shutdown::Write)?;
+            }
             #[cfg(feature = "sim")]
             Kind::Sim(socket) => socket.shut_down(),
         }
         Ok(())
+    }
+
+    /// Becomes a TLS connection, as the server: what is read and written from now on is inside it. Nothing that
+    /// was read in clear text may be taken for what came inside: the caller's inbox is empty. After an error
+    /// the connection is of no use any more.
+    pub async fn accept_tls(&mut self, acceptor: &Acceptor, deadline: u64) -> io::Result<TlsInfo> {
+        let secure = Secure::server(acceptor)?;
+        self.secure(secure)?.shake_hands(deadline).await
+    }
+
+    /// As [`Stream::accept_tls`], as the client of a server with this name.
+    pub async fn connect_tls(
+        &mut self,
+        connector: &Connector,
+        server_name: &str,
+        deadline: u64,
+    ) -> io::Result<TlsInfo> {
+        let secure = Secure::client(connector, server_name, self.peer.ip())?;
+        self.secure(secure)?.shake_hands(deadline).await
+    }
+
+    fn secure(&mut self, secure: Box<Secure>) -> io::Result<&mut Secure> {
+        if !matches!(self.socket, Kind::Real(_)) {
+            let text = "TLS within TLS, or in a seeded world";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
+        let plain = std::mem::replace(&mut self.socket, Kind::Secure(secure));
+        match (&mut self.socket, plain) {
+            (Kind::Secure(secure), Kind::Real(tcp)) => {
+                secure.take_over(tcp);
+                Ok(secure)
+            }
+            _ => unreachable!("both were looked at above"),
+        }
     }
 
     pub(super) fn poll_read(
@@ -201,6 +245,13 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         let tcp = match &mut self.socket {
             Kind::Real(tcp) => tcp,
+            Kind::Secure(secure) => {
+                let result = secure.poll_read(context, into);
+                if result.is_ready() {
+                    courtesy::is_due();
+                }
+                return result;
+            }
             #[cfg(feature = "sim")]
             Kind::Sim(socket) => return socket.poll_read(context, into),
         };
@@ -218,6 +269,14 @@ impl Stream {
         }
     }
 
+    /// What was written has left for the socket. Only TLS holds anything back, when the socket has no room.
+    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Kind::Secure(secure) => secure.poll_flush(context),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
     /// As `poll_write`, but it may also write nothing.
     fn poll_write_any(
         &mut self,
@@ -226,6 +285,7 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.socket {
             Kind::Real(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Kind::Secure(secure) => secure.poll_write(context, &[IoSlice::new(bytes)]),
             #[cfg(feature = "sim")]
             Kind::Sim(socket) => socket.poll_write(context, &[IoSlice::new(bytes)]),
         }
@@ -237,8 +297,9 @@ impl Stream {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let tcp = match &self.socket {
+        let tcp = match &mut self.socket {
             Kind::Real(tcp) => tcp,
+            Kind::Secure(secure) => return secure.poll_write(context, parts),
             #[cfg(feature = "sim")]
             Kind::Sim(socket) => return socket.poll_write(context, parts),
         };
@@ -283,7 +344,7 @@ fn bind_address_no_port(socket: &Socket) -> io::Result<()> {
 }
 
 /// An operation has to wait: either longer, or its deadline has passed.
-pub(super) fn late<T>(
+pub(crate) fn late<T>(
     alarm: &mut Alarm,
     deadline: u64,
     context: &Context<'_>,
@@ -337,7 +398,10 @@ impl Future for WriteAll<'_> {
                 Poll::Pending => return late(&mut this.alarm, this.deadline, context),
             }
         }
-        Poll::Ready(Ok(()))
+        match this.stream.poll_flush(context) {
+            Poll::Pending => late(&mut this.alarm, this.deadline, context),
+            ready => ready,
+        }
     }
 }
 
@@ -397,6 +461,9 @@ impl Future for WriteSlices<'_> {
                 Poll::Pending => return late(&mut this.alarm, this.deadline, context),
             }
         }
-        Poll::Ready(Ok(()))
+        match this.stream.poll_flush(context) {
+            Poll::Pending => late(&mut this.alarm, this.deadline, context),
+            ready => ready,
+        }
     }
 }
