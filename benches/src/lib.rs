@@ -1,7 +1,8 @@
-//! What the benchmarks share: the conditions they run under, what they feed, and a decoder to be
-//! compared with. Nothing is measured here.
+//! What the benchmarks share: the conditions they run under, what they feed, a decoder to be compared with, and
+//! the counts of instructions that are kept. Nothing is measured here.
 
 pub mod content;
+pub mod instructions;
 pub mod naive;
 
 use criterion::Criterion;
