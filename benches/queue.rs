@@ -1,16 +1,22 @@
-//! What the queue costs a message, with few and with a million others waiting.
+//! What the queue costs a message, with few and with a million others waiting: each step, and the way through.
 //!
-//! `cargo bench -p mailrail-benches --bench queue`
+//! `cargo bench -p mailrail-benches --bench queue`; what each line means is in `README.md`.
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::measurement::{Measurement, WallTime};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mailrail::message::{Id, Timestamp};
 use mailrail::queue::{
-    Arrival, Effect, Group, LaneId, Outcome, Place, Queue, Resolution, Settings,
+    Arrival, Effect, Group, LaneId, Outcome, Parcel, Place, Queue, Resolution, Settings,
 };
+use mailrail_benches::tell_conditions;
+use std::hint::black_box;
+use std::time::Duration;
 
 const START: u64 = 1_795_508_041_000;
 const DESTINATIONS: u64 = 1000;
 const MINUTE: u64 = 60_000;
+/// Messages of one timed stretch, where a single one is too short for a clock.
+const STRETCH: u64 = 256;
 
 struct Bench {
     queue: Queue,
@@ -127,6 +133,57 @@ impl Bench {
         }
     }
 
+    /// So many new messages; how long their way into the queue took. They leave it untimed.
+    fn time_insert(&mut self, count: u64) -> Duration {
+        let start = WallTime.start();
+        for _ in 0..count {
+            self.insert(0, None);
+        }
+        let time = WallTime.end(start);
+        self.queue.advance(self.now());
+        self.effects();
+        self.take(true);
+        time
+    }
+
+    /// So many new messages are in the hands of connections; how long it took to judge and settle them.
+    fn time_settle(&mut self, count: u64) -> Duration {
+        for _ in 0..count {
+            self.insert(0, None);
+        }
+        self.queue.advance(self.now());
+        self.effects();
+        let lane = self.lane.expect("something was resolved");
+        let now = self.now();
+        let held: Vec<Parcel> = std::iter::from_fn(|| self.queue.take(now, lane)).collect();
+        assert_eq!(held.len() as u64, count);
+        let start = WallTime.start();
+        for parcel in held {
+            let outcome = Outcome {
+                delivered: parcel.bits,
+                ..Outcome::default()
+            };
+            let verdict = self.queue.judge(now, parcel.entry, &outcome);
+            black_box(self.queue.settle(now, verdict));
+        }
+        WallTime.end(start)
+    }
+
+    /// Time goes on until some messages are due; how many, and how long the queue took to see it. They are
+    /// taken and put back untimed.
+    fn time_due(&mut self, step_ms: u64) -> (u64, Duration) {
+        self.now += step_ms;
+        let start = WallTime.start();
+        self.queue.advance(self.now());
+        let time = WallTime.end(start);
+        self.effects();
+        let Some(counts) = self.lane.and_then(|lane| self.queue.lane(lane)) else {
+            return (0, time);
+        };
+        self.take(false);
+        (u64::from(counts.due), time)
+    }
+
     /// One that takes the place of an expired one, so that as many go on waiting.
     fn insert_scheduled(&mut self) {
         let next = self.now().plus_millis(20 * MINUTE);
@@ -134,10 +191,34 @@ impl Bench {
     }
 }
 
+/// Stretches until there were as many messages as asked for.
+fn stretches(asked: u64, mut stretch: impl FnMut() -> (u64, Duration)) -> Duration {
+    let (mut count, mut time) = (0, Duration::ZERO);
+    while count < asked {
+        let (more, longer) = stretch();
+        count += more;
+        time += longer;
+    }
+    time.mul_f64(asked as f64 / count.max(1) as f64)
+}
+
 fn queue(criterion: &mut Criterion) {
+    tell_conditions();
     for waiting in [1_000, 10_000, 100_000, 1_000_000] {
         let mut bench = Bench::new(waiting);
+        // So much later some hundreds of those that wait are due.
+        let step_ms = (20 * MINUTE * STRETCH / waiting).max(1);
         let mut group = criterion.benchmark_group("queue");
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(BenchmarkId::new("insert", waiting), |bencher| {
+            bencher.iter_custom(|asked| stretches(asked, || (STRETCH, bench.time_insert(STRETCH))));
+        });
+        group.bench_function(BenchmarkId::new("settle", waiting), |bencher| {
+            bencher.iter_custom(|asked| stretches(asked, || (STRETCH, bench.time_settle(STRETCH))));
+        });
+        group.bench_function(BenchmarkId::new("due", waiting), |bencher| {
+            bencher.iter_custom(|asked| stretches(asked, || bench.time_due(step_ms)));
+        });
         group.bench_function(BenchmarkId::new("deliver", waiting), |bencher| {
             bencher.iter(|| bench.deliver());
         });
@@ -150,9 +231,7 @@ fn queue(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .warm_up_time(std::time::Duration::from_secs(1))
-        .measurement_time(std::time::Duration::from_secs(2));
+    config = mailrail_benches::criterion();
     targets = queue
 }
 criterion_main!(benches);
