@@ -1,6 +1,9 @@
 //! The sink as a program: it is started, spoken to over TCP and UDP, ended, and its reports are read.
 //! Transcripts: `C` sends a line, `S` awaits a reply whose last line begins so, `E` awaits the end.
 
+use mailrail_runtime::net::stream::Stream;
+use mailrail_runtime::tls::Connector;
+use mailrail_runtime::{clock, shard};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -331,6 +334,7 @@ fn sites_keep_their_limits() {
         connections_max = 1
         delay_ms = { connect = 1 }
         [[rule]]
+        sites = ["127.0.0.2"]
         messages_per_second = 0.001
     "#;
     let mut sink = Sink::start(script, &["--listen", "127.0.0.2:0", "--shards", "2"]);
@@ -344,31 +348,12 @@ fn sites_keep_their_limits() {
     first.talk(HELLO);
     // Nobody else as long as this one is there.
     sink.talk("S 421 Too many connections\nE");
-    first.talk("C QUIT\nS 221\nE");
+    first.talk(message);
+    first.talk(message);
+    first.talk("C MAIL FROM:<>\nS 421 4.3.2\nE");
     let (_, report) = sink.end();
-    check(
-        &report,
-        &[
-            ("messages", 1),
-            ("connections", 3),
-            ("closed", 1),
-            ("deferred", 2),
-        ],
-    );
-}
-
-#[test]
-fn a_connection_is_closed_behind_its_messages() {
-    let mut sink = Sink::start("rule = [{ messages_per_connection = 2 }]", &[]);
-    let message =
-        "C MAIL FROM:<>\nS 250\nC RCPT TO:<a@b.example>\nS 250\nC DATA\nS 354\nC .\nS 250\n";
-    let mut peer = Peer::connect(sink.addresses[0]);
-    peer.talk(HELLO);
-    peer.talk(message);
-    peer.talk(message);
-    peer.talk("C MAIL FROM:<>\nS 421 4.3.2\nE");
-    let (_, report) = sink.end();
-    check(&report, &[("messages", 2), ("closed", 1)]);
+    check(&report, &[("messages", 3), ("connections", 3)]);
+    check(&report, &[("closed", 2), ("deferred", 3)]);
 }
 
 #[test]
@@ -394,34 +379,19 @@ fn bdat_is_taken_where_it_is_offered() {
 
 #[test]
 fn what_was_acknowledged_and_never_came_is_lost() {
-    let mut sink = Sink::start("", &["--against", "acknowledged"]);
-    sink.talk(HELLO);
-    let mut peer = Peer::connect(sink.addresses[0]);
-    peer.talk(HELLO);
-    peer.talk(
-        "C MAIL FROM:<>\nS 250\nC RCPT TO:<00000009.1@b.example>\nS 250\nC DATA\nS 354\nC .\nS 250",
-    );
-    write_copies(&sink.path("acknowledged"), "00000009", &[1, 1, 0, 1]);
-    let (code, report) = sink.end();
-    assert_eq!(code, Some(1));
-    check(
-        &report["runs"]["00000009"],
-        &[("copies", 1), ("duplicates", 0), ("lost", 2)],
-    );
-}
-
-#[test]
-fn nothing_lost_is_no_failure() {
-    let mut sink = Sink::start("", &["--against", "acknowledged"]);
-    let mut peer = Peer::connect(sink.addresses[0]);
-    peer.talk(HELLO);
-    peer.talk(
-        "C MAIL FROM:<>\nS 250\nC RCPT TO:<00000009.1@b.example>\nS 250\nC DATA\nS 354\nC .\nS 250",
-    );
-    write_copies(&sink.path("acknowledged"), "00000009", &[0, 1]);
-    let (code, report) = sink.end();
-    assert_eq!(code, Some(0));
-    check(&report["runs"]["00000009"], &[("lost", 0)]);
+    for (acknowledged, lost) in [(&[1, 1, 0, 1][..], 2), (&[0, 1], 0)] {
+        let mut sink = Sink::start("", &["--against", "acknowledged"]);
+        let mut peer = Peer::connect(sink.addresses[0]);
+        peer.talk(HELLO);
+        peer.talk("C MAIL FROM:<>\nS 250\nC RCPT TO:<00000009.1@b.example>\nS 250\nC DATA\nS 354\nC .\nS 250");
+        write_copies(&sink.path("acknowledged"), "00000009", acknowledged);
+        let (code, report) = sink.end();
+        assert_eq!(code, Some(i32::from(lost > 0)));
+        check(
+            &report["runs"]["00000009"],
+            &[("copies", 1), ("lost", lost)],
+        );
+    }
 }
 
 #[test]
@@ -558,5 +528,67 @@ fn it_says_why_it_does_not_start() {
         let stderr = String::from_utf8_lossy(&stderr);
         assert_eq!(status.code(), Some(1), "{stderr}");
         assert!(stderr.contains(words), "{words:?} is not in: {stderr}");
+    }
+}
+
+/// Says a line inside TLS or outside, and awaits a reply with this code.
+async fn ask(stream: &mut Stream, line: &str, code: &str) {
+    let deadline = clock::after(PATIENCE.as_micros() as u64);
+    stream
+        .write_all(line.as_bytes(), deadline)
+        .await
+        .expect("sent");
+    let mut reply = Vec::new();
+    loop {
+        let mut bytes = [0; 1024];
+        let len = stream.read(&mut bytes, deadline).await.expect("a reply");
+        assert!(len > 0, "it ended behind {reply:?}");
+        reply.extend_from_slice(&bytes[..len]);
+        let text = String::from_utf8_lossy(&reply);
+        if let Some(text) = text.strip_suffix("\r\n") {
+            let last = text.lines().last().unwrap_or_default();
+            if last.as_bytes().get(3) == Some(&b' ') {
+                assert!(last.starts_with(code), "{line:?} got {text}");
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn tls_is_offered_or_there_from_the_first_byte() {
+    for mode in ["starttls", "implicit"] {
+        let mut sink = Sink::start("", &["--tls", mode]);
+        let address = sink.addresses[0];
+        shard::run_one(async move {
+            let deadline = clock::after(PATIENCE.as_micros() as u64);
+            let mut stream = Stream::connect(address, None, deadline)
+                .await
+                .expect("connected");
+            let connector = Connector::opportunistic().expect("a connector");
+            if mode == "starttls" {
+                ask(&mut stream, "", "220 ").await;
+                ask(&mut stream, "EHLO a.example\r\n", "250 ").await;
+                ask(&mut stream, "STARTTLS\r\n", "220 ").await;
+            }
+            let secured = stream
+                .connect_tls(&connector, "sink.example", deadline)
+                .await;
+            secured.expect("a handshake");
+            if mode == "implicit" {
+                ask(&mut stream, "", "220 ").await;
+            }
+            ask(&mut stream, "EHLO a.example\r\n", "250 ").await;
+            ask(&mut stream, "MAIL FROM:<>\r\n", "250 ").await;
+            ask(&mut stream, "RCPT TO:<00000005.0@b.example>\r\n", "250 ").await;
+            ask(&mut stream, "DATA\r\n", "354 ").await;
+            ask(&mut stream, ".\r\n", "250 ").await;
+        })
+        .expect("a shard");
+        let (_, report) = sink.end();
+        check(
+            &report["runs"]["00000005"],
+            &[("copies", 1), ("duplicates", 0)],
+        );
     }
 }

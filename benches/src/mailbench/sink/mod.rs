@@ -3,6 +3,7 @@
 //! Here the shards are started, told where to listen, asked what they have, and stopped. How a step is
 //! answered is decided in `script`, a connection is led in `session`, what came is counted in `tally`.
 
+mod certificate;
 mod keep;
 mod output;
 mod script;
@@ -18,6 +19,7 @@ use mailrail_runtime::clock;
 use mailrail_runtime::shard::{Options, Running, raise_open_files};
 use output::Teller;
 use script::Script;
+use session::Security;
 use shard::{Letter, Opened, Opening, Plan};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use sites::Sites;
@@ -82,9 +84,6 @@ fn load_script(options: &SinkOptions) -> Result<Script, String> {
 }
 
 fn check(options: &SinkOptions) -> Result<(), String> {
-    if options.tls != Tls::Off {
-        return Err("--tls: only `off` is there as yet".into());
-    }
     if options.domains > zone::DOMAIN_COUNT_MAX {
         return Err(format!(
             "--domains {}: allowed is 0 to {}",
@@ -93,6 +92,14 @@ fn check(options: &SinkOptions) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+fn security(tls: Tls) -> Result<Security, String> {
+    Ok(match tls {
+        Tls::Off => Security::Plain,
+        Tls::Starttls => Security::Starttls(certificate::acceptor(shard::HOSTNAME)?),
+        Tls::Implicit => Security::Implicit(certificate::acceptor(shard::HOSTNAME)?),
+    })
 }
 
 /// Says when to end: at a signal, or when the time is over.
@@ -164,6 +171,7 @@ impl Sink {
         let plan = Arc::new(Plan {
             options: options.clone(),
             script,
+            security: security(options.tls)?,
             counters: (0..count).map(|_| Arc::new(Counters::default())).collect(),
         });
         let (tell, news) = mpsc::channel();

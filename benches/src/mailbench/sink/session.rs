@@ -10,10 +10,11 @@ use crate::identity::Name;
 use mailrail_protocol::address::ForwardPath;
 use mailrail_protocol::command::Mail;
 use mailrail_protocol::reply::{Code, OwnedReply, Reply, Status};
-use mailrail_protocol::server::{Config, Event, Peer, Session};
+use mailrail_protocol::server::{Config, Event, Peer, Session, Tls};
 use mailrail_protocol::time::Instant;
 use mailrail_runtime::net::inbox::{Fill, Inbox};
 use mailrail_runtime::net::stream::Stream;
+use mailrail_runtime::tls::Acceptor;
 use mailrail_runtime::{clock, shard, timer};
 use std::cell::Cell;
 use std::io;
@@ -23,6 +24,8 @@ use std::rc::Rc;
 const FLUSH_LEN: usize = 4096;
 /// How long a peer may take to read our replies.
 const WRITE_US_MAX: u64 = 300_000_000;
+/// How long a handshake may take.
+const HANDSHAKE_US_MAX: u64 = 60_000_000;
 /// What an idle connection may keep of its output's memory.
 const IDLE_OUT_LEN_MAX: usize = 256;
 
@@ -37,9 +40,20 @@ const ENOUGH: Reply<'static> = Reply::new(
     "Enough messages on this connection",
 );
 
+/// What a site does about TLS.
+#[derive(Debug, Clone)]
+pub(super) enum Security {
+    Plain,
+    /// It is offered.
+    Starttls(Acceptor),
+    /// From the first byte.
+    Implicit(Acceptor),
+}
+
 /// One address, on one shard.
 #[derive(Debug)]
 pub(super) struct Site {
+    security: Security,
     pub(super) config: Config,
     pub(super) script: SiteScript,
     /// Connections open now.
@@ -48,9 +62,10 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn new(config: Config, script: SiteScript) -> Self {
+    pub(super) fn new(config: Config, script: SiteScript, security: Security) -> Self {
         let bucket = script.limits.messages_per_second.map(Bucket::new);
         Self {
+            security,
             config,
             script,
             open: Cell::new(0),
@@ -122,7 +137,12 @@ impl Drop for Presence<'_> {
 /// When the connection is lost.
 pub(super) async fn serve(mut stream: Stream, site: Rc<Site>, world: Rc<World>) -> io::Result<()> {
     let _presence = Presence::new(&site, &world);
-    let mut session = Session::new(&site.config, Peer::PLAIN, now());
+    let mut peer = Peer::PLAIN;
+    if let Security::Implicit(acceptor) = &site.security {
+        shake_hands(&mut stream, acceptor).await?;
+        peer = Peer::TLS;
+    }
+    let mut session = Session::new(&site.config, peer, now());
     let mut inbox = Inbox::new();
     let mut dialogue = Dialogue::new(&site, &world);
     loop {
@@ -143,10 +163,10 @@ pub(super) async fn serve(mut stream: Stream, site: Rc<Site>, world: Rc<World>) 
             Event::Data(turn) => (turn, dialogue.data()),
             Event::EndOfData(turn) => (turn, dialogue.end()),
             Event::Other(other, turn) => (turn, Said::at_once(other.default_reply())),
-            Event::StartTls(turn)
-            | Event::Auth(_, turn)
-            | Event::Sasl(_, turn)
-            | Event::EndOfDataFor(_, turn) => (turn, Said::at_once(Reply::NOT_IMPLEMENTED)),
+            Event::StartTls(turn) => (turn, Said::at_once(dialogue.start_tls())),
+            Event::Auth(_, turn) | Event::Sasl(_, turn) | Event::EndOfDataFor(_, turn) => {
+                (turn, Said::at_once(Reply::NOT_IMPLEMENTED))
+            }
             Event::Answered(..) => {
                 inbox.consume(used);
                 continue;
@@ -156,7 +176,16 @@ pub(super) async fn serve(mut stream: Stream, site: Rc<Site>, world: Rc<World>) 
                 inbox.consume(used);
                 continue;
             }
-            Event::Close | Event::Handshake => return dialogue.flush(&mut stream).await,
+            Event::Handshake => {
+                inbox.consume(used);
+                dialogue.flush(&mut stream).await?;
+                if let Security::Starttls(acceptor) = &site.security {
+                    shake_hands(&mut stream, acceptor).await?;
+                }
+                session.tls_established(Tls::PLAIN);
+                continue;
+            }
+            Event::Close => return dialogue.flush(&mut stream).await,
             Event::NeedInput => {
                 inbox.consume(used);
                 dialogue.flush(&mut stream).await?;
@@ -188,6 +217,13 @@ pub(super) async fn serve(mut stream: Stream, site: Rc<Site>, world: Rc<World>) 
             dialogue.flush(&mut stream).await?;
         }
     }
+}
+
+/// Boxed, so that a connection without TLS does not carry the room for it.
+async fn shake_hands(stream: &mut Stream, acceptor: &Acceptor) -> io::Result<()> {
+    let deadline_us = clock::coarse_after(HANDSHAKE_US_MAX);
+    Box::pin(stream.accept_tls(acceptor, deadline_us)).await?;
+    Ok(())
 }
 
 /// An answer that is decided and not given.
@@ -306,6 +342,13 @@ impl<'w> Dialogue<'w> {
     fn hello(&mut self) -> Said<'w> {
         self.forget();
         self.decide_by_draw(Step::Hello, &Subject::default(), Reply::HELLO)
+    }
+
+    const fn start_tls(&self) -> Reply<'static> {
+        match self.site.security {
+            Security::Starttls(_) => Reply::START_TLS,
+            _ => Reply::NOT_IMPLEMENTED,
+        }
     }
 
     fn decide_by_draw(&self, step: Step, subject: &Subject<'_>, usual: Reply<'static>) -> Said<'w> {

@@ -5,7 +5,7 @@
 
 use super::keep::Keeper;
 use super::script::{Script, SiteScript};
-use super::session::{self, Site, World};
+use super::session::{self, Security, Site, World};
 use super::tally::{Counters, Harvest, Tally};
 use super::zone;
 use crate::cli::{SinkOptions, Tls};
@@ -22,7 +22,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// The name in greetings.
-const HOSTNAME: &str = "sink.mailbench.example";
+pub(super) const HOSTNAME: &str = "sink.mailbench.example";
 /// The largest message that is taken.
 const MESSAGE_LEN_MAX: u64 = 1 << 30;
 
@@ -55,6 +55,7 @@ pub(super) type Opened = Result<Opening, String>;
 pub(super) struct Plan {
     pub(super) options: SinkOptions,
     pub(super) script: Script,
+    pub(super) security: Security,
     pub(super) counters: Vec<Arc<Counters>>,
 }
 
@@ -98,7 +99,8 @@ fn open(plan: &Plan, world: &Rc<World>, opening: Opening, served: &mut Vec<Serve
             .script
             .at(&address.ip().to_string(), &address.to_string());
         let config = config(&plan.options, &script);
-        let site = Rc::new(Site::new(config, script));
+        let security = plan.security.clone();
+        let site = Rc::new(Site::new(config, script, security));
         let task = shard::spawn(Lane::Accept, listen(listener, site, Rc::clone(world)));
         served.push(Served::Listener(task));
     }
