@@ -12,6 +12,7 @@ pub mod log;
 pub mod mailbox;
 pub mod net;
 mod random;
+mod ring;
 pub mod shard;
 pub mod signal;
 #[cfg(feature = "sim")]

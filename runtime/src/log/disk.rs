@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::io;
 use std::io::Write;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -16,6 +17,7 @@ use glommio::io::{DmaFile, OpenOptions};
 use rustix::io::Errno;
 
 use crate::buffer::{ALIGNMENT, Chunk};
+use crate::ring;
 #[cfg(feature = "sim")]
 use crate::{buffer::ChunkMut, sim};
 
@@ -45,6 +47,8 @@ impl File {
         if let Some(disk) = sim::disk::here() {
             return Ok(Self(Kind::Sim(disk.open(path).await?)));
         }
+        // Now, and not with the first commit, it is told that there is none to be had.
+        ring::open()?;
         let mut options = OpenOptions::new();
         let file = options
             .read(true)
@@ -125,7 +129,7 @@ impl File {
         match &self.0 {
             Kind::Real(file) => {
                 let len = buffer.len();
-                match file.write_rc_at(buffer, offset).await.map_err(plain)? {
+                match ring::write(descriptor(file), buffer, offset)?.await? {
                     written if written == len => Ok(()),
                     // In a file that was written in full before, a short write is the device's failure.
                     _ => Err(Errno::IO.into()),
@@ -158,11 +162,16 @@ impl File {
     pub(super) async fn sync(&self) -> io::Result<()> {
         faults::meet(faults::Call::Sync).await?;
         match &self.0 {
-            Kind::Real(file) => file.fdatasync().await.map_err(plain),
+            Kind::Real(file) => ring::sync(descriptor(file))?.await.map(drop),
             #[cfg(feature = "sim")]
             Kind::Sim(file) => file.sync().await,
         }
     }
+}
+
+fn descriptor(file: &DmaFile) -> BorrowedFd<'_> {
+    // SAFETY: the descriptor is open for as long as `file`, from which the result borrows.
+    unsafe { BorrowedFd::borrow_raw(file.as_raw_fd()) }
 }
 
 /// Runs `call`, which blocks, beside the shard's thread.

@@ -220,10 +220,13 @@ impl Future for Filling<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let filled = this.inbox.poll_fill(this.stream, this.len_max, context);
+        if filled.is_ready() || !this.alarm.is_due(this.deadline, context) {
+            return filled;
+        }
+        this.stream.look_again();
         match this.inbox.poll_fill(this.stream, this.len_max, context) {
-            Poll::Pending if this.alarm.is_due(this.deadline, context) => {
-                Poll::Ready(Ok(Fill::Deadline))
-            }
+            Poll::Pending => Poll::Ready(Ok(Fill::Deadline)),
             filled => filled,
         }
     }

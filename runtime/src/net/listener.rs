@@ -1,22 +1,19 @@
 //! The listener: one socket a shard on a shared port.
 //!
-//! It accepts by itself and uses glommio only to wait: glommio's accept makes three more system calls
-//! and leaves the descriptor open to child processes.
+//! It accepts by itself: glommio's accept makes three more system calls and leaves the descriptor open to
+//! child processes.
 
+use super::readiness;
 use super::stream::Stream;
 #[cfg(feature = "sim")]
 use crate::sim;
 use crate::{shard, timer};
-use futures_lite::io::AsyncRead;
-use glommio::net::TcpStream;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, IntoRawFd};
-use std::pin::Pin;
 
 /// Connections the kernel holds for us until we accept them.
 const BACKLOG: i32 = 1024;
@@ -34,7 +31,7 @@ pub struct Listener {
 /// Of which world it is.
 #[derive(Debug)]
 enum Kind {
-    Real(Socket),
+    Real(readiness::Socket),
     #[cfg(feature = "sim")]
     Sim(sim::net::Door),
 }
@@ -60,7 +57,7 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
-        let socket = Kind::Real(socket);
+        let socket = Kind::Real(readiness::Socket::adopt(socket.into(), false)?);
         Ok(Self { socket, local })
     }
 
@@ -89,32 +86,22 @@ impl Listener {
     }
 }
 
-async fn accept(socket: &Socket) -> io::Result<Stream> {
+async fn accept(socket: &readiness::Socket) -> io::Result<Stream> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     loop {
-        match acceptfrom_with(socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+        poll_fn(|context| socket.poll_readable(context)).await;
+        match acceptfrom_with(socket.descriptor(), flags) {
             Ok((accepted, peer)) => match peer.map(SocketAddr::try_from) {
-                Some(Ok(peer)) => return Ok(Stream::adopt(accepted, peer)),
+                Some(Ok(peer)) => return Stream::adopt(accepted, peer, true),
                 // It is gone again, and with it its address.
                 _ => continue,
             },
-            Err(Errno::AGAIN) => readable(socket).await?,
+            Err(Errno::AGAIN) => socket.is_empty(),
             Err(error) if is_ours(error) => return Err(error.into()),
             // The connection failed before it was accepted; the next one is another.
             Err(_) => continue,
         }
     }
-}
-
-/// Waits until there is something to accept. glommio waits for readability only as part of a read:
-/// the read of a listening socket fails at once, but not before the wait that its stream begins
-/// with is over. So each wait takes a fresh stream, on a descriptor of its own.
-async fn readable(socket: &Socket) -> io::Result<()> {
-    let twin = socket.try_clone()?;
-    // SAFETY: the descriptor is open, a TCP socket, and owned by nobody else after the call.
-    let mut twin = unsafe { TcpStream::from_raw_fd(twin.into_raw_fd()) };
-    // Neither the bytes nor the error mean anything, only that there was an answer.
-    let _ = poll_fn(|context| Pin::new(&mut twin).poll_read(context, &mut [0])).await;
-    Ok(())
 }
 
 /// Whether accepting failed for want of something here, and not because of the peer.

@@ -4,4 +4,6 @@ pub mod datagram;
 pub mod inbox;
 pub mod listener;
 pub mod listening;
+pub(crate) mod readiness;
+mod socket;
 pub mod stream;

@@ -12,6 +12,7 @@
     )
 )]
 
+use super::readiness;
 use crate::shard::courtesy;
 #[cfg(feature = "sim")]
 use crate::sim;
@@ -20,23 +21,18 @@ use crate::timer;
 use crate::timer::Alarm;
 use crate::tls::stream::Secure;
 use crate::tls::{Acceptor, Connector, TlsInfo};
-use futures_lite::io::{AsyncRead, AsyncWrite};
-use glommio::net::TcpStream;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// How many slices one system call takes; more are written by several.
 const SLICES_MAX: usize = 16;
 
-/// A TCP connection of this shard. Dropping it closes it, at the latest when the shard next turns to
-/// its sockets: until then a wait of its own, which is being cancelled, holds it open. Deadlines are in `clock::micros`; `u64::MAX`
+/// A TCP connection of this shard. Dropping it closes it. Deadlines are in `clock::micros`; `u64::MAX`
 /// is none. What is possible at once succeeds even after its deadline.
 #[derive(Debug)]
 pub struct Stream {
@@ -47,7 +43,7 @@ pub struct Stream {
 /// Of which world it is.
 #[derive(Debug)]
 enum Kind {
-    Real(TcpStream),
+    Real(readiness::Socket),
     /// It has become a TLS connection. Boxed: those without TLS do not pay for it.
     Secure(Box<Secure>),
     #[cfg(feature = "sim")]
@@ -56,11 +52,9 @@ enum Kind {
 
 impl Stream {
     /// Takes over a connected or connecting socket; Nagle's delay is the caller's to switch off.
-    pub(super) fn adopt(socket: OwnedFd, peer: SocketAddr) -> Self {
-        // SAFETY: the descriptor is open, a TCP socket, and owned by nobody else after the call.
-        let tcp = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
-        let socket = Kind::Real(tcp);
-        Self { socket, peer }
+    pub(super) fn adopt(socket: OwnedFd, peer: SocketAddr, is_connected: bool) -> io::Result<Self> {
+        let socket = Kind::Real(readiness::Socket::adopt(socket, is_connected)?);
+        Ok(Self { socket, peer })
     }
 
     #[cfg(feature = "sim")]
@@ -106,18 +100,25 @@ impl Stream {
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
         match socket.connect(&address.into()) {
-            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-            _ => Ok(Self::adopt(socket.into(), address)),
+            Ok(()) => Self::adopt(socket.into(), address, true),
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+                Self::adopt(socket.into(), address, false)
+            }
+            Err(error) => Err(error),
         }
     }
 
-    /// Waits until the connection stands. Writing nothing would block before that, fails if it was
-    /// refused, and sends nothing when it stands: so it asks exactly this question.
     fn connected(&mut self, deadline: u64) -> impl Future<Output = io::Result<()>> {
         let mut alarm = Alarm::new();
-        std::future::poll_fn(move |context| match self.poll_write_any(context, &[]) {
-            Poll::Ready(result) => Poll::Ready(result.map(drop)),
-            Poll::Pending => late(&mut alarm, deadline, context),
+        std::future::poll_fn(move |context| {
+            let connected = match &self.socket {
+                Kind::Real(socket) => socket.poll_connected(context),
+                _ => Poll::Ready(Ok(())),
+            };
+            match connected {
+                Poll::Pending => late(&mut alarm, deadline, context),
+                ready => ready,
+            }
         })
     }
 
@@ -130,8 +131,8 @@ impl Stream {
     /// This end.
     pub fn local(&self) -> io::Result<SocketAddr> {
         match &self.socket {
-            Kind::Real(tcp) => Ok(rustix::net::getsockname(descriptor(tcp))?.try_into()?),
-            Kind::Secure(secure) => Ok(rustix::net::getsockname(secure.descriptor())?.try_into()?),
+            Kind::Real(socket) => socket.local(),
+            Kind::Secure(secure) => secure.socket().local(),
             #[cfg(feature = "sim")]
             Kind::Sim(socket) => Ok(socket.local()),
         }
@@ -151,16 +152,11 @@ impl Stream {
 
     /// What can be read without waiting: `None` when nothing is there, `Some(0)` at the end.
     pub fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
-        let tcp = match &mut self.socket {
-            Kind::Real(tcp) => tcp,
-            Kind::Secure(secure) => return secure.try_read(into),
+        match &mut self.socket {
+            Kind::Real(socket) => socket.try_read(into),
+            Kind::Secure(secure) => secure.try_read(into),
             #[cfg(feature = "sim")]
-            Kind::Sim(socket) => return socket.try_read(into),
-        };
-        match rustix::net::recv(descriptor(tcp), into, RecvFlags::DONTWAIT) {
-            Ok((_, count)) => Ok(Some(count)),
-            Err(Errno::AGAIN) => Ok(None),
-            Err(error) => Err(error.into()),
+            Kind::Sim(socket) => socket.try_read(into),
         }
     }
 
@@ -193,10 +189,10 @@ impl Stream {
     /// Ends the writing direction (FIN); reading goes on.
     pub fn shut_down(&mut self) -> io::Result<()> {
         match &mut self.socket {
-            Kind::Real(tcp) => rustix::net::shutdown(descriptor(tcp), Shutdown::Write)?,
+            Kind::Real(socket) => socket.shut_down()?,
             Kind::Secure(secure) => {
                 secure.close()?;
-                rustix::net::shutdown(secure.descriptor(), Shutdown::Write)?;
+                secure.socket().shut_down()?;
             }
             #[cfg(feature = "sim")]
             Kind::Sim(socket) => socket.shut_down(),
@@ -230,11 +226,22 @@ impl Stream {
         }
         let plain = std::mem::replace(&mut self.socket, Kind::Secure(secure));
         match (&mut self.socket, plain) {
-            (Kind::Secure(secure), Kind::Real(tcp)) => {
-                secure.take_over(tcp);
+            (Kind::Secure(secure), Kind::Real(socket)) => {
+                secure.take_over(socket);
                 Ok(secure)
             }
             _ => unreachable!("both were looked at above"),
+        }
+    }
+
+    /// Time is up for a wait: what came since the shard last looked at its sockets counts all the same, so
+    /// that what is possible is never late.
+    pub(super) fn look_again(&mut self) {
+        match &self.socket {
+            Kind::Real(socket) => socket.doubt(),
+            Kind::Secure(secure) => secure.socket().doubt(),
+            #[cfg(feature = "sim")]
+            Kind::Sim(_) => {}
         }
     }
 
@@ -243,30 +250,16 @@ impl Stream {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let tcp = match &mut self.socket {
-            Kind::Real(tcp) => tcp,
-            Kind::Secure(secure) => {
-                let result = secure.poll_read(context, into);
-                if result.is_ready() {
-                    courtesy::is_due();
-                }
-                return result;
-            }
+        let result = match &mut self.socket {
+            Kind::Real(socket) => socket.poll_read(context, into),
+            Kind::Secure(secure) => secure.poll_read(context, into),
             #[cfg(feature = "sim")]
             Kind::Sim(socket) => return socket.poll_read(context, into),
         };
-        let result = Pin::new(tcp).poll_read(context, into);
         if result.is_ready() {
             courtesy::is_due();
         }
         result
-    }
-
-    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match ready!(self.poll_write_any(context, bytes)) {
-            Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            result => Poll::Ready(result),
-        }
     }
 
     /// What was written has left for the socket. Only TLS holds anything back, when the socket has no room.
@@ -277,17 +270,12 @@ impl Stream {
         }
     }
 
-    /// As `poll_write`, but it may also write nothing.
-    fn poll_write_any(
-        &mut self,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.socket {
-            Kind::Real(tcp) => Pin::new(tcp).poll_write(context, bytes),
-            Kind::Secure(secure) => secure.poll_write(context, &[IoSlice::new(bytes)]),
+            Kind::Real(socket) => socket.poll_write(context, bytes),
+            Kind::Secure(secure) => some(secure.poll_write(context, &[IoSlice::new(bytes)])),
             #[cfg(feature = "sim")]
-            Kind::Sim(socket) => socket.poll_write(context, &[IoSlice::new(bytes)]),
+            Kind::Sim(socket) => some(socket.poll_write(context, &[IoSlice::new(bytes)])),
         }
     }
 
@@ -297,29 +285,21 @@ impl Stream {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let tcp = match &mut self.socket {
-            Kind::Real(tcp) => tcp,
-            Kind::Secure(secure) => return secure.poll_write(context, parts),
+        match &mut self.socket {
+            Kind::Real(socket) => socket.poll_write_parts(context, parts),
+            Kind::Secure(secure) => some(secure.poll_write(context, parts)),
             #[cfg(feature = "sim")]
-            Kind::Sim(socket) => return socket.poll_write(context, parts),
-        };
-        let sent = rustix::net::sendmsg(
-            descriptor(tcp),
-            parts,
-            &mut SendAncillaryBuffer::default(),
-            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-        );
-        match sent {
-            // No room: glommio knows how to wait for some, and tries once more before that.
-            Err(Errno::AGAIN) => self.poll_write(context, &parts[0]),
-            result => Poll::Ready(result.map_err(Into::into)),
+            Kind::Sim(socket) => some(socket.poll_write(context, parts)),
         }
     }
 }
 
-fn descriptor(tcp: &TcpStream) -> BorrowedFd<'_> {
-    // SAFETY: the descriptor is open for as long as `tcp`, from which the result borrows.
-    unsafe { BorrowedFd::borrow_raw(tcp.as_raw_fd()) }
+/// Writing nothing of something would go on for ever.
+fn some(written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    match written {
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        written => written,
+    }
 }
 
 /// Lets the kernel choose the port only when it knows the other end: a source address then has all
@@ -370,8 +350,13 @@ impl Future for Read<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if let Poll::Ready(result) = this.stream.poll_read(context, this.into) {
+            return Poll::Ready(result);
+        }
+        let late = ready!(late(&mut this.alarm, this.deadline, context));
+        this.stream.look_again();
         match this.stream.poll_read(context, this.into) {
-            Poll::Pending => late(&mut this.alarm, this.deadline, context),
+            Poll::Pending => Poll::Ready(late),
             ready => ready,
         }
     }

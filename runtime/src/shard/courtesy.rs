@@ -10,6 +10,8 @@
 //! offered ever more rarely. When to offer is pure; the task beside it awaits and offers.
 
 use crate::clock;
+use crate::net::readiness::{self, Bed};
+use crate::ring;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
@@ -20,6 +22,9 @@ const OFFER_COUNT_MAX: u32 = 3;
 const FREE_MICROS: u64 = 3;
 /// Whoever keeps the core for so many microseconds is no peer of ours that answers.
 const LONG_MICROS: u64 = 1000;
+/// So long a shard may look after its sockets and commits alone: then its timers, its files and the other
+/// shards' letters, of which glommio tells at the end of a turn of its loop, get theirs.
+const BUSY_MICROS_MAX: u64 = 1000;
 /// Turns without an offer after the core was kept for long: doubled each time, up to this.
 const REST_MAX: u32 = 4096;
 
@@ -58,6 +63,19 @@ thread_local! {
     /// Bytes came since the core was last offered.
     static IS_DUE: Cell<bool> = const { Cell::new(false) };
     static WAKER: RefCell<Option<Waker>> = const { RefCell::new(None) };
+    /// What else may have come: each wakes who waits for it, and says whether somebody did.
+    static OTHERS: RefCell<Vec<Box<dyn Fn() -> bool>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Looks there as well, whenever the shard looks for what has come, until the shard ends.
+pub(crate) fn also_look(other: impl Fn() -> bool + 'static) {
+    OTHERS.with_borrow_mut(|others| others.push(Box::new(other)));
+}
+
+/// The shard ends.
+pub(super) fn end() {
+    OTHERS.take();
+    WAKER.take();
 }
 
 /// Bytes came: once what they led to is done, peers may be waiting for the core.
@@ -71,26 +89,62 @@ pub(crate) fn is_due() {
     }
 }
 
-/// The task that offers the core. It belongs into a queue that runs after all others.
+/// The task that looks for what has come, and offers the core when nothing has. It belongs into a queue that
+/// runs after all others.
 pub(super) async fn attend() {
     let mut manners = Manners::default();
-    poll_fn(|context| {
-        WAKER.with_borrow_mut(|waker| match waker {
-            Some(waker) if waker.will_wake(context.waker()) => {}
-            _ => *waker = Some(context.waker().clone()),
-        });
-        if IS_DUE.replace(false) && manners.begin() {
-            for _ in 0..OFFER_COUNT_MAX {
-                let offered = clock::micros();
-                rustix::thread::sched_yield();
-                if !manners.came_back(clock::micros() - offered) {
-                    break;
-                }
+    let mut bed = Bed::default();
+    loop {
+        let began = clock::micros();
+        while has_come(&mut manners) {
+            // Those who were woken run now.
+            glommio::executor().yield_task_queue_now().await;
+            if clock::micros() - began > BUSY_MICROS_MAX {
+                break;
             }
         }
-        Poll::Pending
-    })
-    .await
+        let mut is_up = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut is_up, true) {
+                return Poll::Ready(());
+            }
+            WAKER.with_borrow_mut(|waker| match waker {
+                Some(waker) if waker.will_wake(context.waker()) => {}
+                _ => *waker = Some(context.waker().clone()),
+            });
+            bed.lie_down(context);
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Whether a socket has become ready, or something was done on the disk; if not, peers that wait for the core
+/// may still make one so.
+fn has_come(manners: &mut Manners) -> bool {
+    if look() {
+        return true;
+    }
+    if !IS_DUE.replace(false) || !manners.begin() {
+        return false;
+    }
+    for _ in 0..OFFER_COUNT_MAX {
+        let offered = clock::micros();
+        rustix::thread::sched_yield();
+        let goes_on = manners.came_back(clock::micros() - offered);
+        if look() {
+            return true;
+        }
+        if !goes_on {
+            return false;
+        }
+    }
+    false
+}
+
+fn look() -> bool {
+    let others = OTHERS.with_borrow(|others| others.iter().filter(|other| other()).count());
+    readiness::look() + ring::look() + others > 0
 }
 
 #[cfg(test)]

@@ -289,6 +289,7 @@ fn live<F: Future>(
         let courtesy = courteous(courtesy::attend());
         let output = future.await;
         courtesy.cancel().await;
+        courtesy::end();
         pulse.cancel().await;
         driver.cancel().await;
         HERE.set(None);

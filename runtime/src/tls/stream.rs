@@ -6,26 +6,21 @@
 use super::connector::server_name;
 use super::layer::Layer;
 use super::{Acceptor, Connector, TlsInfo};
+use crate::net::readiness::Socket;
 use crate::net::stream::late;
 use crate::timer::Alarm;
-use futures_lite::io::{AsyncRead, AsyncWrite};
-use glommio::net::TcpStream;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// One end of a TLS connection, with its socket.
 pub(crate) struct Secure {
     /// Empty only while it moves in.
-    tcp: Option<TcpStream>,
+    socket: Option<Socket>,
     layer: Layer,
 }
 
@@ -50,22 +45,19 @@ impl Secure {
     }
 
     fn around(layer: Layer) -> Box<Self> {
-        Box::new(Self { tcp: None, layer })
+        Box::new(Self {
+            socket: None,
+            layer,
+        })
     }
 
     /// Takes over the socket on which it speaks.
-    pub(crate) fn take_over(&mut self, tcp: TcpStream) {
-        self.tcp = Some(tcp);
+    pub(crate) fn take_over(&mut self, socket: Socket) {
+        self.socket = Some(socket);
     }
 
-    fn tcp(&mut self) -> &mut TcpStream {
-        self.tcp.as_mut().expect("the socket moved in")
-    }
-
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        let tcp = self.tcp.as_ref().expect("the socket moved in");
-        // SAFETY: the descriptor is open for as long as `tcp`, from which the result borrows.
-        unsafe { BorrowedFd::borrow_raw(tcp.as_raw_fd()) }
+    pub(crate) fn socket(&self) -> &Socket {
+        self.socket.as_ref().expect("the socket moved in")
     }
 
     /// The handshake, to its end.
@@ -124,8 +116,8 @@ impl Secure {
         if room.is_empty() {
             return Poll::Ready(Err(self.layer.overlong()));
         }
-        let tcp = self.tcp.as_mut().expect("the socket moved in");
-        let result = Pin::new(tcp).poll_read(context, room);
+        let socket = self.socket.as_ref().expect("the socket moved in");
+        let result = socket.poll_read(context, room);
         match result {
             Poll::Ready(Ok(count @ 1..)) => self.layer.incoming.add(count),
             _ => self.layer.incoming.settle(),
@@ -139,22 +131,18 @@ impl Secure {
             if let Some(count) = self.layer.read(into)? {
                 return Ok(Some(count));
             }
-            let tcp = self.tcp.as_ref().expect("the socket moved in");
-            // SAFETY: the descriptor is open for as long as `tcp`, which outlives the call.
-            let descriptor = unsafe { BorrowedFd::borrow_raw(tcp.as_raw_fd()) };
+            let socket = self.socket.as_ref().expect("the socket moved in");
             let room = self.layer.incoming.room();
             if room.is_empty() {
                 return Err(self.layer.overlong());
             }
-            let received = rustix::net::recv(descriptor, room, RecvFlags::DONTWAIT);
-            match received {
-                Ok((_, count @ 1..)) => self.layer.incoming.add(count),
+            match socket.try_read(room) {
+                Ok(Some(count @ 1..)) => self.layer.incoming.add(count),
                 other => {
                     self.layer.incoming.settle();
-                    return match other {
-                        Ok(_) => Err(self.layer.truncated()),
-                        Err(Errno::AGAIN) => Ok(None),
-                        Err(error) => Err(error.into()),
+                    return match other? {
+                        Some(_) => Err(self.layer.truncated()),
+                        None => Ok(None),
                     };
                 }
             }
@@ -179,11 +167,9 @@ impl Secure {
     /// Sends what was taken and has not left.
     pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.layer.outgoing.is_empty() {
-            let tcp = self.tcp.as_mut().expect("the socket moved in");
-            match ready!(Pin::new(tcp).poll_write(context, self.layer.outgoing.filled()))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.layer.outgoing.consume(count),
-            }
+            let socket = self.socket.as_ref().expect("the socket moved in");
+            let count = ready!(socket.poll_write(context, self.layer.outgoing.filled()))?;
+            self.layer.outgoing.consume(count);
         }
         Poll::Ready(Ok(()))
     }
@@ -203,13 +189,10 @@ impl Secure {
 
     fn send_at_once(&mut self) {
         while !self.layer.outgoing.is_empty() {
-            let descriptor = self.tcp().as_raw_fd();
-            // SAFETY: the descriptor is open for as long as the socket is ours, beyond the call.
-            let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match rustix::net::send(descriptor, self.layer.outgoing.filled(), flags) {
-                Ok(count) => self.layer.outgoing.consume(count),
-                Err(_) => return,
+            let socket = self.socket.as_ref().expect("the socket moved in");
+            match socket.try_write(self.layer.outgoing.filled()) {
+                Ok(Some(count)) => self.layer.outgoing.consume(count),
+                Ok(None) | Err(_) => return,
             }
         }
     }
@@ -218,7 +201,7 @@ impl Secure {
 impl Drop for Secure {
     /// Who goes in good order says so; what is in the middle of something is cut, and looks like it.
     fn drop(&mut self) {
-        if self.tcp.is_some() && self.layer.outgoing.is_empty() {
+        if self.socket.is_some() && self.layer.outgoing.is_empty() {
             // Nobody is left to be told of an error.
             let _ = self.close();
         }
