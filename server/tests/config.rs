@@ -86,6 +86,7 @@ max_message_size = "50 MiB"
 client_timeout = "5m"
 invalid_line_endings = "Deny"
 durability = "fsync"
+tls = "off"
 
 [relay]
 hosts = ["127.0.0.0/8", "::1/128"]
@@ -114,6 +115,8 @@ idle_timeout = "1m"
 port = 25
 prohibited_hosts = ["127.0.0.0/8", "::1/128", "0.0.0.0/32", "::/128"]
 ehlo_domain = "machine.example"
+enable_tls = "Opportunistic"
+ca_file = "/etc/ssl/certs/ca-certificates.crt"
 in_doubt = "off"
 in_doubt_policy = "retry"
 
@@ -150,6 +153,9 @@ max_message_size = "1 MB"
 client_timeout = "10s"
 invalid_line_endings = "Deny"
 durability = "write"
+tls = "starttls"
+certificate = "/etc/mailrail/mx.pem"
+key = "/etc/mailrail/mx.key"
 
 [[listener]]
 address = "[::]:25"
@@ -160,6 +166,9 @@ max_message_size = "64 KiB"
 client_timeout = "5m"
 invalid_line_endings = "Deny"
 durability = "memory"
+tls = "implicit"
+certificate = "/etc/mailrail/mx.pem"
+key = "/etc/mailrail/mx.key"
 
 [relay]
 hosts = ["10.0.0.0/8"]
@@ -200,6 +209,8 @@ port = 2526
 prohibited_hosts = ["192.0.2.0/24"]
 source_address = "192.0.2.9"
 ehlo_domain = "out.example.com"
+enable_tls = "Required"
+ca_file = "/etc/mailrail/roots.pem"
 in_doubt = "record"
 in_doubt_policy = "hold"
 
@@ -239,8 +250,8 @@ fn wrong_files() {
         ),
         ("[spol]", "1: spol: unknown key; did you mean \"spool\"?"),
         (
-            "[[listener]]\naddress = \"127.0.0.1:25\"\ntls = true",
-            "3: listener.tls: unknown key; known here: address, max_connections, max_messages_per_connection, max_recipients_per_message, max_message_size, client_timeout, invalid_line_endings, durability",
+            "[[listener]]\naddress = \"127.0.0.1:25\"\nwho = true",
+            "3: listener.who: unknown key; known here: address, max_connections, max_messages_per_connection, max_recipients_per_message, max_message_size, client_timeout, invalid_line_endings, durability, tls, certificate, key",
         ),
         // Grammar.
         (
@@ -354,6 +365,22 @@ fn wrong_files() {
         (
             "[[listener]]\naddress = \"127.0.0.1:25\"\ndurability = \"sync\"",
             "3: listener.durability: \"sync\" is no durability; write \"fsync\" (on disk before the 250), \"write\" (with the device, a power cut may lose it) or \"memory\" (a crash may lose it)",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:25\"\ntls = \"on\"",
+            "3: listener.tls: \"on\" is not possible; write \"off\", \"starttls\" or \"implicit\" (TLS from the first byte on)",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:25\"\ntls = \"implicit\"\nkey = \"k\"",
+            "3: listener.tls: \"implicit\" needs a certificate; write for example certificate = \"/etc/mailrail/mx.pem\" and key = \"/etc/mailrail/mx.key\"",
+        ),
+        (
+            "[[listener]]\naddress = \"127.0.0.1:25\"\nkey = \"k\"",
+            "3: listener.key: is not used without TLS; write tls = \"starttls\", or leave it out",
+        ),
+        (
+            "[delivery]\nenable_tls = \"yes\"",
+            "2: delivery.enable_tls: \"yes\" is not possible; write \"Opportunistic\" (where it is offered), \"RequiredInsecure\" (always, with any certificate), \"Required\" (always, with a valid certificate) or \"Disabled\"",
         ),
         (
             "[[listener]]\naddress = \"127.0.0.1:25\"\ninvalid_line_endings = \"Allow\"",

@@ -10,11 +10,12 @@ mod transaction;
 
 pub use incoming::{Complete, Incoming};
 pub use policy::Policy;
-pub use session::{Listener, serve};
+pub use session::{Listener, Security, serve};
 
 use crate::message::envelope::Envelope;
 use crate::message::{Id, Meta, Timestamp};
 use mailrail_protocol::reply::Reply;
+use mailrail_runtime::tls::TlsInfo;
 use std::net::SocketAddr;
 
 /// A message that a peer has handed over whole and that waits to be made durable.
@@ -28,6 +29,8 @@ pub struct Submission<'s> {
     pub envelope: &'s Envelope,
     /// Who sent it.
     pub peer: SocketAddr,
+    /// Inside which TLS it came.
+    pub tls: Option<TlsInfo>,
     /// Its payload behind [`mailrail_runtime::log::ROOM`] free bytes.
     pub content: Complete,
 }

@@ -1,6 +1,10 @@
 //! One peer's session: the loop that carries bytes between a stream and the protocol's session, and
 //! its questions to policy and shard. It awaits, and decides nothing.
 
+mod handshake;
+
+pub use self::handshake::Security;
+
 use super::transaction::{Body, Transaction};
 use super::{Intake, Policy, Rejection};
 use crate::config;
@@ -8,11 +12,12 @@ use crate::message::{self, Durability, Id, Protocol, Timestamp};
 use mailrail_protocol::address::ForwardPath;
 use mailrail_protocol::command::{BodyKind, Mail};
 use mailrail_protocol::reply::Reply;
-use mailrail_protocol::server::{Config, Event, Expects, Peer, Session, Turn};
+use mailrail_protocol::server::{Config, Event, Expects, Session, Tls, Turn};
 use mailrail_protocol::time::Instant;
 use mailrail_runtime::gate::Gate;
 use mailrail_runtime::net::inbox::{Fill, INBOX_LEN, Inbox};
 use mailrail_runtime::net::stream::Stream;
+use mailrail_runtime::tls::TlsInfo;
 use mailrail_runtime::{clock, shard};
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -54,6 +59,8 @@ pub struct Listener {
     pub durability: Durability,
     /// Where mail for a postmaster without a domain goes.
     pub postmaster: String,
+    /// How TLS is offered, where it is.
+    pub security: Option<Security>,
     /// Closed when the server stops.
     pub gate: Gate,
     /// When the gate is closed: the moment (in `clock::micros`) at which open bodies are cut.
@@ -85,14 +92,16 @@ pub async fn serve<I: Intake>(
         byte_count: 0,
         read_len: INBOX_LEN,
     };
+    let tls = connection.begin(listener.security.as_ref()).await?;
     let mut dialogue = Dialogue {
-        session: Session::new(&listener.protocol, Peer::PLAIN, now()),
+        session: Session::new(&listener.protocol, handshake::peer(tls), now()),
         policy: Policy::new(&listener.relay, peer.ip(), listener.message_count_max),
         listener: &listener,
         intake: &*intake,
         peer,
         hello: Vec::new(),
         is_extended: false,
+        tls,
         message_count: 0,
         transaction: None,
     };
@@ -223,6 +232,7 @@ struct Dialogue<'l, I> {
     peer: SocketAddr,
     hello: Vec<u8>,
     is_extended: bool,
+    tls: Option<TlsInfo>,
     message_count: u32,
     transaction: Option<Box<Transaction>>,
 }
@@ -404,16 +414,27 @@ impl<I: Intake> Dialogue<'_, I> {
             Event::Other(other, turn) => {
                 self.session.reply(turn, &other.default_reply(), out);
             }
+            Event::StartTls(turn) => {
+                let reply = Security::answer(self.listener.security.as_ref());
+                self.session.reply(turn, reply, out);
+            }
+            Event::Handshake => {
+                connection.inbox.consume(used);
+                connection.flush().await?;
+                self.tls = connection
+                    .shake_hands(self.listener.security.as_ref())
+                    .await?;
+                self.session.tls_established(Tls::PLAIN);
+                self.hello.clear();
+                return Ok(ControlFlow::Continue(()));
+            }
             // Nothing of this is offered.
-            Event::StartTls(turn)
-            | Event::Auth(_, turn)
-            | Event::Sasl(_, turn)
-            | Event::EndOfDataFor(_, turn) => {
+            Event::Auth(_, turn) | Event::Sasl(_, turn) | Event::EndOfDataFor(_, turn) => {
                 self.session.reply(turn, &Reply::NOT_IMPLEMENTED, out);
             }
             Event::Answered(..) => {}
             Event::Reset => Transaction::give_back(&mut self.transaction),
-            Event::Close | Event::Handshake => return Ok(ControlFlow::Break(())),
+            Event::Close => return Ok(ControlFlow::Break(())),
             Event::NeedInput => {
                 connection.inbox.consume(used);
                 connection.flush().await?;
@@ -441,11 +462,7 @@ impl<I: Intake> Dialogue<'_, I> {
         let transaction = self.transaction.insert(Transaction::take());
         let envelope = &mut transaction.envelope;
         envelope.peer = Some(self.peer.ip());
-        envelope.protocol = match (self.is_extended, mail.smtputf8) {
-            (false, _) => Protocol::Smtp,
-            (true, false) => Protocol::Esmtp,
-            (true, true) => Protocol::Utf8Smtp,
-        };
+        envelope.protocol = Protocol::of(self.is_extended, mail.smtputf8, self.tls.is_some());
         envelope.body = match mail.body {
             Some(BodyKind::EightBitMime) => message::BodyKind::EightBitMime,
             // BINARYMIME is not offered.
@@ -528,6 +545,7 @@ impl<I: Intake> Dialogue<'_, I> {
             self.peer,
             &self.session.findings(),
             self.listener.durability,
+            self.tls,
         );
         self.intake.commit(submission).await?;
         Ok(id)

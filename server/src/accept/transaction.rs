@@ -7,6 +7,7 @@ use crate::message::trace::Trace;
 use crate::message::{Durability, Envelope, Flags, Id, META_LEN, Meta, Timestamp};
 use mailrail_protocol::server::Findings;
 use mailrail_runtime::log;
+use mailrail_runtime::tls::TlsInfo;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 
@@ -119,6 +120,7 @@ impl Body {
         peer: SocketAddr,
         findings: &Findings,
         durability: Durability,
+        tls: Option<TlsInfo>,
     ) -> Submission<'s> {
         let content_offset = META_LEN as u32 + self.envelope_len;
         let payload_len = self.incoming.stored_len() - log::ROOM as u64;
@@ -143,6 +145,7 @@ impl Body {
             meta,
             envelope,
             peer,
+            tls,
             content: self.incoming.finish(log::ROOM, &meta.encode()),
         }
     }

@@ -3,6 +3,7 @@
 //! Every default and every bound stands here. An error points at the value; of two values that
 //! contradict each other, at the one that would usually be changed. How a single value is read is `value`'s.
 
+mod tls;
 mod value;
 
 use crate::message::envelope::{GROUP_MAX, RECIPIENT_COUNT_MAX};
@@ -17,7 +18,7 @@ use super::file::{self, Given};
 use super::units::{show_duration, show_size};
 use super::{
     Config, ConfigError, Delivery, Dns, DoubtJournal, DoubtPolicy, Durability, Events, LineEndings,
-    Listener, Network, Pattern, Queue, Relay, Route, Routes, Spool, Surroundings, Via,
+    Listener, Loaded, Network, Pattern, Queue, Relay, Route, Routes, Spool, Surroundings, Via,
 };
 pub(super) use value::is_hostname;
 
@@ -49,6 +50,9 @@ const _: () = assert!(
 const MIN_FREE_SPACE: u64 = 1 << 30;
 const MEMORY_BUDGET: u64 = 512 << 20;
 const MESSAGE_SIZE: u64 = 50 << 20;
+
+/// Where Debian and many others keep the roots they trust.
+const CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -156,6 +160,7 @@ impl Check<'_> {
 
     fn listener(&self, given: &file::Listener, address: SocketAddr) -> Checked<Listener> {
         let many = 1..=1_000_000;
+        let (tls, certificate) = self.listener_tls(given)?;
         Ok(Listener {
             address,
             max_connections: self.number(&given.max_connections, 32_768, many.clone())?,
@@ -189,6 +194,9 @@ impl Check<'_> {
                 _ => LineEndings::Deny,
             },
             durability: self.durability(&given.durability)?,
+            tls,
+            certificate,
+            acceptor: Loaded::default(),
         })
     }
 
@@ -382,6 +390,9 @@ impl Check<'_> {
                 },
             },
             ehlo_domain: self.hostname(&given.ehlo_domain, hostname)?,
+            enable_tls: self.delivery_tls(&given.enable_tls)?,
+            ca_file: self.path(&given.ca_file, || PathBuf::from(CA_FILE))?,
+            roots: Loaded::default(),
             in_doubt,
             in_doubt_policy: self.doubt_policy(&given.in_doubt_policy, in_doubt)?,
         })

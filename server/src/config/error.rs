@@ -30,6 +30,16 @@ impl ConfigError {
         }
     }
 
+    /// What the file says is right, and what it leads to is not.
+    pub(super) fn of(path: &Path, key: String, what: String) -> Self {
+        Self {
+            path: path.into(),
+            line: None,
+            key: Some(key),
+            what,
+        }
+    }
+
     /// The value at `span` is wrong.
     pub(super) fn at(path: &Path, text: &str, span: Range<usize>, what: String) -> Self {
         Self {

@@ -47,6 +47,9 @@ pub(super) struct Listener {
     pub(super) client_timeout: Given<Interval>,
     pub(super) invalid_line_endings: Given<String>,
     pub(super) durability: Given<String>,
+    pub(super) tls: Given<String>,
+    pub(super) certificate: Given<String>,
+    pub(super) key: Given<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -97,6 +100,8 @@ pub(super) struct Delivery {
     pub(super) prohibited_hosts: Option<Vec<Spanned<String>>>,
     pub(super) source_address: Given<String>,
     pub(super) ehlo_domain: Given<String>,
+    pub(super) enable_tls: Given<String>,
+    pub(super) ca_file: Given<String>,
     pub(super) in_doubt: Given<String>,
     pub(super) in_doubt_policy: Given<String>,
 }

@@ -10,8 +10,10 @@ mod error;
 mod file;
 mod route;
 mod show;
+mod tls;
 mod units;
 
+use mailrail_runtime::tls::{Acceptor, Roots};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +21,7 @@ use std::time::Duration;
 pub use crate::message::Durability;
 pub use error::ConfigError;
 pub use route::{Host, Pattern, Route, Routes, Via};
+pub use tls::{CertificateFiles, DeliveryTls, ListenerTls, Loaded};
 pub use units::Network;
 
 /// Everything the server needs to know, checked.
@@ -73,6 +76,12 @@ pub struct Listener {
     pub invalid_line_endings: LineEndings,
     /// How sure a message is before its 250.
     pub durability: Durability,
+    /// How TLS is offered.
+    pub tls: ListenerTls,
+    /// The certificate for it; there unless TLS is off.
+    pub certificate: Option<CertificateFiles>,
+    /// What was read of those files.
+    pub acceptor: Loaded<Acceptor>,
 }
 
 /// What happens to content with a bare CR or LF.
@@ -154,6 +163,12 @@ pub struct Delivery {
     pub source_address: Option<IpAddr>,
     /// The name in EHLO; the hostname unless set.
     pub ehlo_domain: String,
+    /// Whether connections are encrypted.
+    pub enable_tls: DeliveryTls,
+    /// The certificates that are trusted to speak for others, where that is asked for.
+    pub ca_file: PathBuf,
+    /// What was read of it.
+    pub roots: Loaded<Roots>,
     /// Whether the log is told of each message whose end is about to be sent.
     pub in_doubt: DoubtJournal,
     /// What becomes of recipients of whom it is not known whether the next host has taken their message;
@@ -256,11 +271,35 @@ impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
-    /// When the file cannot be read, or anything in it is not right.
+    /// When the file cannot be read, anything in it is not right, or a certificate that it names cannot be used.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::read(path, &source))?;
-        Self::from_text(path, &text, &Surroundings::of_this_machine())
+        let mut config = Self::from_text(path, &text, &Surroundings::of_this_machine())?;
+        config.load_certificates()?;
+        Ok(config)
+    }
+
+    fn load_certificates(&mut self) -> Result<(), ConfigError> {
+        let path = self.path.clone().unwrap_or_default();
+        for listener in &mut self.listeners {
+            if let Some(files) = &listener.certificate {
+                let acceptor = files.load();
+                let acceptor = acceptor.map_err(|error| {
+                    let key = format!("listener {}", listener.address);
+                    ConfigError::of(&path, key, error.to_string())
+                })?;
+                listener.acceptor.set(acceptor);
+            }
+        }
+        if self.delivery.enable_tls == DeliveryTls::Required {
+            let roots = Roots::load(&self.delivery.ca_file);
+            let roots = roots.map_err(|error| {
+                ConfigError::of(&path, "delivery.ca_file".into(), error.to_string())
+            })?;
+            self.delivery.roots.set(roots);
+        }
+        Ok(())
     }
 
     /// Checks the text of a file. Pure: `path` is only named.

@@ -81,6 +81,8 @@ impl Config {
             text(f, "source_address", address)?;
         }
         text(f, "ehlo_domain", &delivery.ehlo_domain)?;
+        text(f, "enable_tls", delivery.enable_tls.name())?;
+        text(f, "ca_file", delivery.ca_file.display())?;
         text(f, "in_doubt", delivery.in_doubt.name())?;
         text(f, "in_doubt_policy", delivery.in_doubt_policy.name())
     }
@@ -104,7 +106,13 @@ fn show_listener(f: &mut Formatter<'_>, listener: &Listener) -> fmt::Result {
     text(f, "client_timeout", show_duration(listener.client_timeout))?;
     let LineEndings::Deny = listener.invalid_line_endings;
     text(f, "invalid_line_endings", "Deny")?;
-    text(f, "durability", listener.durability.name())
+    text(f, "durability", listener.durability.name())?;
+    text(f, "tls", listener.tls.name())?;
+    if let Some(files) = &listener.certificate {
+        text(f, "certificate", files.certificate.display())?;
+        text(f, "key", files.key.display())?;
+    }
+    Ok(())
 }
 
 fn bare(f: &mut Formatter<'_>, key: &str, value: impl Display) -> fmt::Result {

@@ -6,7 +6,7 @@
 
 use super::connect::{Connected, describe};
 use super::output::Output;
-use super::{Bits, Loaded, Outcome, OwnedAnswer, Report, Source};
+use super::{Bits, Loaded, Outcome, OwnedAnswer, Report, Security, Source};
 use crate::config::Network;
 use crate::message::{Class, Flags, PayloadView, Status};
 use mailrail_protocol::address::{Charset, ForwardPath, Mailbox, ReversePath};
@@ -15,6 +15,7 @@ use mailrail_protocol::time::Instant;
 use mailrail_runtime::net::inbox::{Fill, Inbox};
 use mailrail_runtime::net::listening::Stretch;
 use mailrail_runtime::net::stream::Stream;
+use mailrail_runtime::tls::TlsInfo;
 use mailrail_runtime::{clock, shard};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub prohibited_hosts: Vec<Network>,
     /// Before the end of a message is sent it is noted that it follows.
     pub records_doubt: bool,
+    /// What is asked of TLS.
+    pub security: Security,
     /// Where to connect from.
     pub source_address: Option<IpAddr>,
 }
@@ -96,6 +99,7 @@ pub async fn run<S: Source>(connected: Connected<'_>, source: &S, settings: &Set
         settings,
         peer,
         host: connected.host,
+        tls: connected.tls,
         begun_count: 0,
         answered_count: 0,
         is_quitting: false,
@@ -115,6 +119,7 @@ struct Connection<'c, S: Source> {
     settings: &'c Settings,
     peer: SocketAddr,
     host: String,
+    tls: Option<TlsInfo>,
     begun_count: u32,
     answered_count: u32,
     is_quitting: bool,
@@ -194,7 +199,7 @@ impl<S: Source> Connection<'_, S> {
                     self.works.push_back(Work {
                         parcel,
                         recipients,
-                        outcome: Outcome::new(recipients, self.peer, &self.host),
+                        outcome: Outcome::new(recipients, self.peer, &self.host, self.tls),
                         message: Some(message),
                         is_noted: false,
                     });

@@ -8,11 +8,13 @@ mod connection;
 mod loaded;
 mod outcome;
 mod output;
+mod security;
 
 pub use connect::{Connected, Host, Target, Unreachable, connect};
 pub use connection::{Settings, run};
 pub use loaded::Loaded;
 pub use outcome::{Bits, Outcome, OwnedAnswer, Part, Report, in_doubt};
+pub use security::{Security, Step};
 
 /// A lane's parcels, as its connections see them.
 pub trait Source: 'static {

@@ -3,6 +3,7 @@
 use crate::message::answer::ANSWER_LEN_MAX;
 use crate::message::{self, Class, Status};
 use mailrail_protocol::client::{Answer, Fate, Unsendable};
+use mailrail_runtime::tls::TlsInfo;
 use std::net::SocketAddr;
 
 /// Some recipients of a message: bit n is the recipient at `first + n` of its envelope.
@@ -123,6 +124,8 @@ pub struct Report {
     pub peer: Option<SocketAddr>,
     /// Under which name it was looked for.
     pub host: String,
+    /// Inside which TLS it answered.
+    pub tls: Option<TlsInfo>,
     /// The connection ended before it had carried a message and before one recipient of this one was answered:
     /// nothing is known of the peer but that it was there.
     pub is_silent: bool,
@@ -138,6 +141,7 @@ impl Report {
             doubt: 0,
             peer: None,
             host: String::new(),
+            tls: None,
             is_silent: false,
         };
         report.add(bits, answer);
@@ -218,12 +222,13 @@ pub struct Outcome {
 
 impl Outcome {
     /// Nothing answered yet.
-    pub fn new(recipients: Bits, peer: SocketAddr, host: &str) -> Self {
+    pub fn new(recipients: Bits, peer: SocketAddr, host: &str, tls: Option<TlsInfo>) -> Self {
         let mut report = Report::all(
             0,
             OwnedAnswer::local(0, Status::new(Class::Success, 0, 0), ""),
         );
         report.peer = Some(peer);
+        report.tls = tls;
         report.host.push_str(host);
         Self {
             recipients,
@@ -359,7 +364,7 @@ mod tests {
         let peer = SocketAddr::from(([192, 0, 2, 1], 25));
         for (code, expected) in [(221, 450), (250, 450), (421, 421), (554, 450)] {
             let last_word = OwnedAnswer::local(code, Status::new(Class::Transient, 4, 2), "bye");
-            let outcome = Outcome::new(recipients, peer, "mx.example");
+            let outcome = Outcome::new(recipients, peer, "mx.example", None);
             let report = outcome
                 .lost(Fate::InDoubt, last_word, false)
                 .expect("a report");
@@ -386,7 +391,7 @@ mod tests {
             bits: 0b11,
         };
         let peer = SocketAddr::from(([192, 0, 2, 1], 25));
-        let mut outcome = Outcome::new(recipients, peer, "mx.example");
+        let mut outcome = Outcome::new(recipients, peer, "mx.example", None);
         outcome.mail(&answer(b"250 ok\r\n"));
         assert!(outcome.is_silent());
         for line in [b"250 ok\r\n", b"550 no\r\n"] {

@@ -7,6 +7,7 @@ use super::{Attempt, Event, PeerName, Reception, Recipients, Rejection};
 use crate::message::decimal::push_u64;
 use crate::message::literal::push_address;
 use crate::message::{Answer, Id, Timestamp};
+use mailrail_runtime::tls::TlsInfo;
 
 pub(super) fn push_line(event: &Event<'_>, out: &mut Vec<u8>) {
     match event {
@@ -62,6 +63,7 @@ fn push_reception(reception: &Reception<'_>, out: &mut Vec<u8>) {
         reception.durability.name().as_bytes(),
         out,
     );
+    push_tls(reception.tls, out);
 }
 
 fn push_attempt(name: &str, attempt: &Attempt<'_>, category: Option<Category>, out: &mut Vec<u8>) {
@@ -95,6 +97,7 @@ fn push_attempt(name: &str, attempt: &Attempt<'_>, category: Option<Category>, o
         attempt.durability.name().as_bytes(),
         out,
     );
+    push_tls(attempt.tls, out);
 }
 
 fn push_rejection(rejection: &Rejection<'_>, out: &mut Vec<u8>) {
@@ -188,6 +191,14 @@ fn push_peer(peer: &PeerName<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"addr\":\"");
     push_address(out, peer.address);
     out.extend_from_slice(b"\"}");
+}
+
+/// Only where there was some.
+fn push_tls(tls: Option<TlsInfo>, out: &mut Vec<u8>) {
+    if let Some(tls) = tls {
+        push_text(",\"tls_protocol_version\":", tls.version.as_bytes(), out);
+        push_text(",\"tls_cipher\":", tls.cipher.as_bytes(), out);
+    }
 }
 
 /// Appends a name as it stands and a number.
@@ -286,6 +297,7 @@ mod tests {
             }),
             attempt_count: 1,
             durability: Durability::Fsync,
+            tls: None,
         }
     }
 
@@ -326,6 +338,11 @@ mod tests {
             size: 17,
             durability: Durability::Memory,
             response: OK,
+            tls: Some(TlsInfo {
+                version: "TLSv1.3",
+                cipher: "TLS_AES_128_GCM_SHA256",
+                is_resumed: false,
+            }),
         });
         let expected = json!({
             "type": "Reception", "timestamp": 1_795_508_041, "event_time": "2026-11-24T08:14:01.123Z",
@@ -334,6 +351,7 @@ mod tests {
             "response": {"code": 250, "enhanced_code": {"class": 2, "subject": 0, "detail": 0}, "content": "ok"},
             "peer_address": {"name": "client.example", "addr": "192.0.2.1"},
             "created": 1_795_508_041, "durability": "memory",
+            "tls_protocol_version": "TLSv1.3", "tls_cipher": "TLS_AES_128_GCM_SHA256",
         });
         assert_eq!(value(&event), expected);
     }

@@ -8,6 +8,7 @@ mod json;
 pub mod log;
 
 use crate::message::{Answer, Durability, EnvelopeView, Id, Protocol, Timestamp};
+use mailrail_runtime::tls::TlsInfo;
 use std::net::IpAddr;
 
 /// One event.
@@ -78,6 +79,8 @@ pub struct Reception<'a> {
     pub durability: Durability,
     /// What was answered.
     pub response: Answer<'a>,
+    /// Inside which TLS it came.
+    pub tls: Option<TlsInfo>,
 }
 
 /// Something came out for some recipients of a message.
@@ -107,6 +110,8 @@ pub struct Attempt<'a> {
     pub attempt_count: u16,
     /// How sure the message was.
     pub durability: Durability,
+    /// Inside which TLS it was answered.
+    pub tls: Option<TlsInfo>,
 }
 
 /// Something was refused.

@@ -61,18 +61,42 @@ pub enum Protocol {
     Utf8Smtp,
     /// We made it ourselves.
     Internal,
+    /// After EHLO, inside TLS.
+    Esmtps,
+    /// With SMTPUTF8, inside TLS.
+    Utf8Smtps,
 }
 
 impl Protocol {
+    /// How a message comes: behind EHLO, with SMTPUTF8, inside TLS.
+    pub const fn of(is_extended: bool, is_utf8: bool, is_secure: bool) -> Self {
+        match (is_extended, is_utf8, is_secure) {
+            // HELO has no name for more.
+            (false, _, _) => Self::Smtp,
+            (true, false, false) => Self::Esmtp,
+            (true, true, false) => Self::Utf8Smtp,
+            (true, false, true) => Self::Esmtps,
+            (true, true, true) => Self::Utf8Smtps,
+        }
+    }
+
+    /// Whether addresses may be written in UTF-8.
+    pub const fn is_utf8(self) -> bool {
+        matches!(self, Self::Utf8Smtp | Self::Utf8Smtps)
+    }
+
     /// The name for the `with` clause and for the event log.
     pub const fn name(self) -> &'static str {
         //= RFC 5321 section 4.4: SMTP or ESMTP
-        //= RFC 6531 section 4.3: UTF8SMTP
+        //= RFC 3848 section 1: ESMTPS where TLS was started
+        //= RFC 6531 section 4.3: UTF8SMTP, and UTF8SMTPS with TLS
         match self {
             Self::Smtp => "SMTP",
             Self::Esmtp => "ESMTP",
             Self::Utf8Smtp => "UTF8SMTP",
             Self::Internal => "Internal",
+            Self::Esmtps => "ESMTPS",
+            Self::Utf8Smtps => "UTF8SMTPS",
         }
     }
 }
@@ -307,6 +331,8 @@ impl<'a> EnvelopeView<'a> {
             1 => Protocol::Esmtp,
             2 => Protocol::Utf8Smtp,
             3 => Protocol::Internal,
+            4 => Protocol::Esmtps,
+            5 => Protocol::Utf8Smtps,
             _ => return Err(Malformed("envelope protocol")),
         };
         let sender_len = u16::from_le_bytes(bytes_at(bytes, 4, "envelope sender length")?);

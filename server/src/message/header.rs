@@ -43,7 +43,7 @@ impl Received<'_> {
         let mut line = Folded::start(out, b"Received:");
         line.unit(|out| {
             out.extend_from_slice(b"from ");
-            push_hello(out, self.hello, self.protocol == Protocol::Utf8Smtp);
+            push_hello(out, self.hello, self.protocol.is_utf8());
         });
         if let Some(peer) = self.peer {
             line.unit(|out| {
@@ -83,7 +83,7 @@ impl Received<'_> {
 
     /// A mailbox of the wire can stand in the field as it is, unless it needs UTF-8 that was not asked for.
     fn may_be_named(&self, mailbox: &[u8]) -> bool {
-        let utf8 = self.protocol == Protocol::Utf8Smtp && std::str::from_utf8(mailbox).is_ok();
+        let utf8 = self.protocol.is_utf8() && std::str::from_utf8(mailbox).is_ok();
         (1..=MAILBOX_LEN_MAX).contains(&mailbox.len())
             && mailbox
                 .iter()

@@ -58,7 +58,7 @@ pub struct Away {
 pub enum Return {
     /// It was tried.
     Tried(Report),
-    /// No host of the lane could be reached.
+    /// No host of the lane could be reached: the status, and why.
     Unreachable(String),
     /// It was not tried.
     Untouched,
@@ -205,7 +205,7 @@ impl World {
             Return::Unreachable(reason) => {
                 let parcel = &lent.parcel;
                 self.resolve_doubt(&parcel.parcel, parcel.loaded.get());
-                let answer = format!("421 4.4.1 {reason}");
+                let answer = format!("421 {reason}");
                 {
                     let mut queue = self.queue.borrow_mut();
                     queue.give_back(now(), lent.parcel.parcel.entry);
@@ -295,7 +295,7 @@ impl World {
         };
         let Some(held) = self.descriptors.delivery() else {
             if count == 0 {
-                let full = "no further connection may be open here";
+                let full = "4.4.1 no further connection may be open here";
                 self.send_all_back(led, || Return::Unreachable(full.to_owned()));
             }
             return;

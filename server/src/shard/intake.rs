@@ -8,6 +8,7 @@ use crate::message::{Answer, Id, PayloadView, Protocol, Timestamp};
 use crate::{queue, spool};
 use mailrail_protocol::reply::Reply;
 use mailrail_runtime::log::{AppendError, Message, ROOM};
+use mailrail_runtime::tls::TlsInfo;
 use mailrail_runtime::{buffer, clock};
 
 impl Intake for World {
@@ -72,7 +73,7 @@ impl Intake for World {
         });
         let place = super::world::queue_place(spool_place);
         if let Ok(view) = loaded.view() {
-            self.note_reception(id, &view);
+            self.note_reception(id, &view, submission.tls);
             self.enter(id, place, accepted, &view);
         }
         let kept = (buffer::held_bytes() as u64).saturating_sub(self.memory.used());
@@ -107,7 +108,7 @@ impl Intake for World {
 }
 
 impl World {
-    fn note_reception(&self, id: Id, view: &PayloadView<'_>) {
+    fn note_reception(&self, id: Id, view: &PayloadView<'_>, tls: Option<TlsInfo>) {
         self.journal
             .borrow_mut()
             .record(&Event::Reception(events::Reception {
@@ -117,6 +118,7 @@ impl World {
                 size: u64::from(view.meta.content_len),
                 durability: view.meta.durability,
                 response: answer(&Reply::QUEUED),
+                tls,
             }));
     }
 

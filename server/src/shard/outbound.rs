@@ -263,7 +263,7 @@ impl World {
             }
             Err(Unreachable(reason)) => {
                 tracing::debug!(%reason, "no connection");
-                let answer = format!("421 4.4.1 {reason}");
+                let answer = format!("421 {reason}");
                 self.queue
                     .borrow_mut()
                     .open_failed(now(), lane, answer.as_bytes());

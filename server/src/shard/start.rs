@@ -8,12 +8,13 @@ use super::memory::Memory;
 use super::notes::Notes;
 use super::world::{self, Counts, World, queue_place};
 use crate::accept;
-use crate::config::{Config, LineEndings};
+use crate::config::{Config, LineEndings, ListenerTls};
 use crate::events::log::Journal;
 use crate::message::{Id, IdSource};
 use crate::queue::{self, Queue};
 use crate::spool::Spool;
 use crate::spool::recover::{Fold, Recovered};
+use mailrail_protocol::extension::Extension;
 use mailrail_protocol::server as protocol;
 use mailrail_runtime::buffer::ALIGNMENT;
 use mailrail_runtime::clock;
@@ -288,6 +289,14 @@ fn listener(world: &World, index: usize) -> accept::Listener {
     protocol.limits.recipient_count_max = from.max_recipients_per_message;
     protocol.timeouts.command = from.client_timeout;
     protocol.timeouts.body = from.client_timeout;
+    let is_implicit = from.tls == ListenerTls::Implicit;
+    let security = from.acceptor.get().map(|acceptor| accept::Security {
+        acceptor: acceptor.clone(),
+        is_implicit,
+    });
+    if security.is_some() && !is_implicit {
+        protocol.extensions = protocol.extensions.with(Extension::StartTls);
+    }
     match from.invalid_line_endings {
         LineEndings::Deny => {}
     }
@@ -298,6 +307,7 @@ fn listener(world: &World, index: usize) -> accept::Listener {
         hostname: config.hostname.clone(),
         durability: from.durability,
         postmaster: config.postmaster.clone(),
+        security,
         gate: world.gate.clone(),
         stop_at: Rc::clone(&world.stop_at),
     }

@@ -74,6 +74,7 @@ impl<'c> About<'c> {
             }),
             attempt_count: case.verdict.attempt_count(),
             durability: view.map_or(Durability::Fsync, |view| view.meta.durability),
+            tls: case.report.tls,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::letters::Letter;
 use super::memory::{Claimant, Memory, Reservation};
 use super::notes::Notes;
 use super::outbound::LaneWork;
-use crate::config::{Config, DoubtJournal, DoubtPolicy};
+use crate::config::{self, Config, DeliveryTls, DoubtJournal, DoubtPolicy};
 use crate::deliver::{self, Loaded};
 use crate::events::log::Journal;
 use crate::message::{Id, IdSource, Timestamp};
@@ -22,6 +22,7 @@ use mailrail_runtime::dns::{self, Resolver};
 use mailrail_runtime::gate::Gate;
 use mailrail_runtime::mailbox::Mesh;
 use mailrail_runtime::signal::Notify;
+use mailrail_runtime::tls::Connector;
 use mailrail_runtime::{clock, shard, timer};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -406,7 +407,23 @@ pub(super) fn delivery(config: &Config) -> deliver::Settings {
         records_doubt: from.in_doubt == DoubtJournal::Record,
         prohibited_hosts: from.prohibited_hosts.clone(),
         source_address: from.source_address,
+        security: security(from),
     }
+}
+
+/// What the configuration asks of TLS. Without what it needs, nothing that requires it is sent.
+fn security(from: &config::Delivery) -> deliver::Security {
+    let (connector, is_required) = match from.enable_tls {
+        DeliveryTls::Disabled => (None, false),
+        DeliveryTls::Opportunistic => (Some(Connector::opportunistic()), false),
+        DeliveryTls::RequiredInsecure => (Some(Connector::opportunistic()), true),
+        DeliveryTls::Required => (from.roots.get().map(Connector::verified), true),
+    };
+    let connector = connector.transpose().unwrap_or_else(|error| {
+        tracing::error!(%error, "no connection can be encrypted");
+        None
+    });
+    deliver::Security::new(connector, is_required)
 }
 
 /// What the configuration means for the resolver.

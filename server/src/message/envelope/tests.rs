@@ -117,7 +117,7 @@ fn wrong_bytes_are_an_error() {
     for (at, wrong, what) in [
         (0, 2, "envelope version"),
         (1, 0x80, "envelope flags"),
-        (2, 4, "envelope protocol"),
+        (2, 6, "envelope protocol"),
         (3, 200, "envelope recipient order"),
         (7, 255, "envelope recipient table"),
         (FRONT_LEN, 255, "envelope recipient order"),
