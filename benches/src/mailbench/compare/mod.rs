@@ -1,5 +1,6 @@
 //! The comparison: source, server, sink, for each server in turn, round after round.
 
+mod adapter;
 pub(crate) mod conditions;
 pub(crate) mod probe;
 pub(crate) mod results;
