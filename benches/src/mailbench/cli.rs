@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Sink(Box<SinkOptions>),
     /// Runs source, server and sink for each server in turn, and prints the table
     Compare(Box<CompareOptions>),
+    /// Draws and judges the results of an earlier comparison anew
+    Pages(PagesOptions),
     /// Asks the disk what a write with fdatasync of 4 KiB takes; `compare` runs it beside a load
     #[command(hide = true)]
     ProbeDisk(ProbeDiskOptions),
@@ -212,4 +214,13 @@ pub(crate) struct ProbeDiskOptions {
     /// Milliseconds between two writes
     #[arg(long, default_value_t = 10)]
     pub(crate) pace_ms: u64,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PagesOptions {
+    /// results.json of a comparison
+    pub(crate) results: PathBuf,
+    /// Directory for results.md and plots; without: where the results are
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
 }

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         cli::Command::Source(options) => source::run(&options),
         cli::Command::Sink(options) => sink::run(&options),
         cli::Command::Compare(options) => compare::run(&options),
+        cli::Command::Pages(options) => compare::pages::run(&options),
         cli::Command::ProbeDisk(options) => compare::probe::run_disk(&options),
     };
     match result {

@@ -2,8 +2,16 @@
 
 mod adapter;
 pub(crate) mod conditions;
+#[cfg(test)]
+mod made_up;
+pub(crate) mod markdown;
+pub(crate) mod median;
+pub(crate) mod pages;
+pub(crate) mod plot;
 pub(crate) mod probe;
 pub(crate) mod results;
+pub(crate) mod summary;
+pub(crate) mod verdict;
 
 use crate::cli::CompareOptions;
 use std::error::Error;
