@@ -46,7 +46,7 @@ pub(crate) fn at_the_end(results: &Results) -> String {
 /// When they cannot be read, or the files cannot be written.
 pub(crate) fn run(options: &PagesOptions) -> Result<(), Box<dyn Error>> {
     let results = read(&options.results)?;
-    let beside = options.results.parent().unwrap_or(Path::new("."));
+    let beside = options.results.parent().unwrap_or_else(|| Path::new("."));
     write(&results, options.out.as_deref().unwrap_or(beside))?;
     io::stdout().write_all(at_the_end(&results).as_bytes())?;
     Ok(())

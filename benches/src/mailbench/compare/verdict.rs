@@ -229,7 +229,7 @@ fn relay_rate(
         limit: Limit::AtLeast(smaller.unwrap_or(f64::NAN)),
     };
     let told = |what: &str, figure: Option<f64>| {
-        format!("{what} {}/s", figure.map_or("–".to_owned(), number))
+        format!("{what} {}/s", figure.map_or_else(|| "–".to_owned(), number))
     };
     let beside = format!(
         "{}, {}",
@@ -329,8 +329,9 @@ fn large(results: &Results) -> Vec<Line> {
     let of_direct = of_direct.judge_or(share, NOT_MEASURED, beside);
     let mb_per_s = median(rounds, Round::mb_per_s);
     let probe = scenario.map(|scenario| &scenario.probe);
-    let mb =
-        |figure: Option<f64>| figure.map_or("–".to_owned(), |mb| format!("{}/s", size(mb * 1e6)));
+    let mb = |figure: Option<f64>| {
+        figure.map_or_else(|| "–".to_owned(), |mb| format!("{}/s", size(mb * 1e6)))
+    };
     let told = Line {
         number: 3,
         what: "content (100 KB)".to_owned(),
@@ -414,7 +415,7 @@ fn half_rate(results: &Results) -> [Line; 2] {
             .map(|it| (p(it) as f64).max(1.0))
     };
     let both = |p: Percentile| {
-        let told = |figure: Option<f64>| figure.map_or("–".to_owned(), duration);
+        let told = |figure: Option<f64>| figure.map_or_else(|| "–".to_owned(), duration);
         (
             told(median(rounds, |round| of_server(round, p))),
             told(median(rounds, |round| of_disk(round, p))),

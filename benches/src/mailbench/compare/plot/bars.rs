@@ -82,7 +82,7 @@ fn rates(picture: &mut Picture, places: (f64, f64), series: &[&Series<'_>]) {
 
 fn costs(picture: &mut Picture, places: (f64, f64), series: &[&Series<'_>]) {
     let of = |it: &&Series<'_>| Spread::over(it.rounds, Round::cpu_us);
-    let title = "CPU a message, µs (dark: user space, pale: kernel)";
+    let title = "CPU a message, µs (pale: in the kernel)";
     let axis = frame(picture, places, series, title, series.iter().filter_map(of));
     for (row, it) in series.iter().enumerate() {
         let Some(spread) = of(it) else {

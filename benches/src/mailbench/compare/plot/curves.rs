@@ -65,8 +65,13 @@ pub(super) fn draw(scenario: &Scenario, series: &[Series<'_>]) -> Option<String>
                 .or_else(|| probe.sync_4k_buffered.clone())
         };
         let times: Vec<Times> = it.rounds.iter().filter_map(of_disk).collect();
-        let label = format!("write + fdatasync of 4 KiB beside {}", it.label);
-        push(&mut drawn, label, it.colour, true, median_of(times.iter()));
+        push(
+            &mut drawn,
+            it.label.clone(),
+            it.colour,
+            true,
+            median_of(times.iter()),
+        );
     }
     let heading = format!("{}: latency, {what}", scenario.name);
     let mut picture = Picture::new(WIDTH, HEIGHT, &heading);
@@ -86,12 +91,15 @@ pub(super) fn draw(scenario: &Scenario, series: &[Series<'_>]) -> Option<String>
             .map(|(share, us)| (place(*share), axis.place(*us)))
             .collect();
         picture.path(&points, it.colour, it.is_dashed);
-        let label = if it.is_dashed {
-            format!("- - {}", it.label)
-        } else {
-            it.label.clone()
-        };
-        x += picture.legend(x, LEGEND_Y, it.colour, &label);
+        if !it.is_dashed {
+            let label = super::shortened(&it.label, 24);
+            x += picture.legend(x, LEGEND_Y, it.colour, &label);
+        }
+    }
+    if drawn.iter().any(|it| it.is_dashed) {
+        let (x, y) = (PLACES_X.1, PLACES_Y.1 - 8.0);
+        let words = "dashed: one write and fdatasync of 4 KiB during the same load";
+        picture.text(x, y, Anchor::End, "unit", words);
     }
     Some(picture.finish())
 }

@@ -188,7 +188,10 @@ pub(super) fn fault(text: &str) -> Option<String> {
         }
         let end = rest[at..].find('>')? + at;
         let tag = &rest[at + 1..end];
-        if tag.matches('"').count() % 2 != 0 || has_bare_ampersand(tag) || tag.contains('<') {
+        if !tag.matches('"').count().is_multiple_of(2)
+            || has_bare_ampersand(tag)
+            || tag.contains('<')
+        {
             return Some(format!("a broken tag: {tag:?}"));
         }
         let name = tag
