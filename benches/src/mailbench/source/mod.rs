@@ -20,7 +20,7 @@ mod shard;
 mod supply;
 mod tally;
 
-use crate::cli::{SourceOptions, Tls};
+use crate::cli::SourceOptions;
 use crate::report::Cpu;
 use content::Content;
 use mailrail::message::Timestamp;
@@ -51,9 +51,6 @@ const OTHER_DESCRIPTORS: u64 = 64;
 /// # Errors
 /// When it cannot be started, nobody could be sent anything, or its report cannot be written.
 pub(crate) fn run(options: &SourceOptions) -> Result<(), Box<dyn Error>> {
-    if options.tls != Tls::Off {
-        return Err("--tls: this build has no TLS yet".into());
-    }
     let chosen = draw(
         clock::unix_millis(),
         Purpose::Run,

@@ -6,6 +6,7 @@ use super::plan::{Plan, Share, part};
 use super::session;
 use super::supply::{Supply, Taken, Ticket};
 use super::tally::{Progress, Tally};
+use crate::cli::Tls;
 use mailrail_protocol::client;
 use mailrail_runtime::clock;
 use mailrail_runtime::gate::Gate;
@@ -13,6 +14,7 @@ use mailrail_runtime::mailbox::Mesh;
 use mailrail_runtime::shard::{self, Lane, Place, Task};
 use mailrail_runtime::signal::Notify;
 use mailrail_runtime::timer::{self, Precise};
+use mailrail_runtime::tls::{CertificateError, Connector};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -51,6 +53,9 @@ pub(super) struct Work {
 pub(super) struct World {
     pub(super) work: Arc<Work>,
     pub(super) config: client::Config,
+    /// Shakes hands, and takes whatever certificate is shown; `None`: in clear text. It remembers tickets, so that a
+    /// connection behind the first of this shard resumes.
+    pub(super) connector: Option<Connector>,
     pub(super) tally: RefCell<Tally>,
     supply: RefCell<Supply>,
     /// Whoever waits for a message to be due.
@@ -64,14 +69,19 @@ pub(super) struct World {
 }
 
 impl World {
-    fn new(work: Arc<Work>, share: Share) -> Self {
+    fn new(work: Arc<Work>, share: Share) -> Result<Self, CertificateError> {
         let plan = &work.plan;
         let mut config = client::Config::new(HOSTNAME);
         config.pipelining = plan.pipelining;
         config.chunking = plan.bdat;
         (config.at_once_max, config.at_once_proven_max) = (AT_ONCE_MAX, AT_ONCE_MAX);
-        Self {
+        let connector = match plan.tls {
+            Tls::Off => None,
+            Tls::Starttls | Tls::Implicit => Some(Connector::opportunistic()?),
+        };
+        Ok(Self {
             config,
+            connector,
             tally: RefCell::new(Tally::new(clock::micros(), plan.keeps_copies)),
             supply: RefCell::new(Supply::new(share)),
             idle: Notify::new(),
@@ -80,7 +90,7 @@ impl World {
             session_count: part(plan.session_count.into(), share.index, share.count),
             open_count: Cell::new(0),
             work,
-        }
+        })
     }
 
     /// The next message, if one is due.
@@ -138,7 +148,15 @@ impl World {
 /// The life of a shard: until every session has ended. Then it hands over what they saw.
 pub(super) async fn inhabit(place: Place<Letter>, work: Arc<Work>, results: mpsc::Sender<Tally>) {
     let share = work.plan.share(place.index, place.count);
-    let world = Rc::new(World::new(work, share));
+    let world = match World::new(work, share) {
+        Ok(world) => Rc::new(world),
+        Err(error) => {
+            let mut tally = Tally::new(clock::micros(), false);
+            tally.useless = Some(error.to_string());
+            let _ = results.send(tally);
+            return;
+        }
+    };
     let gate = Gate::new();
     let sessions = Rc::new(RefCell::new(Vec::new()));
     let letters = shard::spawn(

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// What takes time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// From the connection's start to the greeting; over TLS from the first byte, the handshake is in it.
+    /// From the connection's start to the greeting; over TLS from the first byte, from the handshake's end.
     Connect,
     /// The handshake.
     Tls,

@@ -15,6 +15,7 @@ use super::session::{Desk, describe};
 use super::shard::World;
 use super::supply::{Taken, Ticket};
 use super::tally::Failure;
+use crate::cli::Tls;
 use hearing::{Heard, settle};
 use mailrail_protocol::address::{Charset, ForwardPath, Mailbox, ReversePath};
 use mailrail_protocol::client::{Envelope, Next, Recipient, Session};
@@ -78,11 +79,16 @@ impl<'w> Dialogue<'w> {
     pub(super) fn new(world: &'w World, stream: Stream, started: u64) -> Self {
         world.open_count.set(world.open_count.get() + 1);
         let now = clock::micros();
+        let begun = Instant::from_micros(now);
+        let session = match world.work.plan.tls {
+            Tls::Implicit => Session::over_tls(&world.config, begun),
+            Tls::Off | Tls::Starttls => Session::new(&world.config, begun),
+        };
         Self {
             world,
             stream,
             inbox: Inbox::new(),
-            session: Session::new(&world.config, Instant::from_micros(now)),
+            session,
             outgoing: Outgoing::default(),
             works: VecDeque::with_capacity(2),
             started,

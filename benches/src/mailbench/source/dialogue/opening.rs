@@ -1,18 +1,21 @@
 //! What comes before the first message: greeting, EHLO, TLS, AUTH.
 
-use super::{ANSWER_US_MAX, Dialogue, End};
+use super::{ANSWER_US_MAX, Dialogue, End, describe};
 use crate::cli::Tls;
 use crate::source::tally::Step;
 use mailrail_protocol::client::Event;
 use mailrail_protocol::extension::{Extension, Extensions};
 use mailrail_protocol::sasl::Mechanism;
 use mailrail_protocol::time::Instant;
+use mailrail_runtime::clock;
 
 /// What comes behind an answer.
 enum Opened {
     NotYet,
     Read,
     Ready,
+    /// A handshake is due.
+    Handshake,
 }
 
 impl Dialogue<'_> {
@@ -22,10 +25,18 @@ impl Dialogue<'_> {
     /// When it does not come so far.
     pub(in crate::source) async fn open(&mut self) -> Result<(), End> {
         let mut is_greeted = false;
+        if self.world.work.plan.tls == Tls::Implicit {
+            self.shake_hands().await?;
+            self.started = self.now;
+        }
         loop {
             match self.hear_opening(&mut is_greeted)? {
                 Opened::NotYet => {}
                 Opened::Ready => break,
+                Opened::Handshake => {
+                    self.shake_hands().await?;
+                    self.session.tls_established(self.outgoing.commands());
+                }
                 Opened::Read => {
                     self.flush().await?;
                     self.read(ANSWER_US_MAX).await?;
@@ -34,6 +45,26 @@ impl Dialogue<'_> {
         }
         self.world.tally.borrow_mut().ready_count += 1;
         Ok(())
+    }
+
+    /// Becomes a TLS connection. What had come in clear text before is the protocol's to refuse.
+    async fn shake_hands(&mut self) -> Result<(), End> {
+        let Some(connector) = &self.world.connector else {
+            return Err(End::Useless("a handshake that nobody asked for".into()));
+        };
+        let name = self.world.work.plan.server.ip().to_string();
+        let from = clock::micros();
+        let deadline = clock::after(ANSWER_US_MAX);
+        let shaken = self.stream.connect_tls(connector, &name, deadline).await;
+        self.now = clock::micros();
+        match shaken {
+            Ok(_) => {
+                let mut tally = self.world.tally.borrow_mut();
+                tally.took(Step::Tls, from, self.now);
+                Ok(())
+            }
+            Err(error) => Err(End::Lost(format!("TLS: {}", describe(&error)))),
+        }
     }
 
     fn hear_opening(&mut self, is_greeted: &mut bool) -> Result<Opened, End> {
@@ -57,6 +88,7 @@ impl Dialogue<'_> {
                 return self.introduced(extensions);
             }
             Event::Authenticated(_) => Opened::Ready,
+            Event::Handshake => Opened::Handshake,
             Event::Challenge(_) => {
                 let login = self.world.work.plan.login.as_deref().unwrap_or_default();
                 self.session.respond(login, self.outgoing.commands());
