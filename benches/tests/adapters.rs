@@ -219,7 +219,7 @@ fn a_start_that_fails_says_why() {
         tls_out: false,
         start_limit_s: 60,
     };
-    let error = adapters[0].start(&setting).err().expect("no greeting");
+    let error = adapters[0].start(&setting).expect_err("no greeting");
     let error = error.to_string();
     for wanted in [
         "wrong: ended before it greeted",
@@ -233,7 +233,7 @@ fn a_start_that_fails_says_why() {
         Some("1.2")
     );
     std::fs::write(directory.path().join("wrong.toml"), "colour = 1").expect("a file");
-    let error = Adapter::load_all(directory.path()).err().expect("refused");
+    let error = Adapter::load_all(directory.path()).expect_err("refused");
     assert!(error.to_string().contains("wrong.toml"), "{error}");
 }
 

@@ -3,8 +3,6 @@
 //! Source and sink run on the project's own runtime and protocol engine, a shard a core. Here the
 //! command line is read and the subcommand called; nothing is measured here.
 
-#![allow(dead_code, reason = "the rooms are being filled")]
-
 mod cli;
 mod compare;
 mod identity;

@@ -138,7 +138,7 @@ impl Inbox {
         &mut self,
         stream: &mut Stream,
         len_max: usize,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
     ) -> Poll<io::Result<Fill>> {
         let room = self.room();
         let len = room.len().min(len_max);

@@ -236,7 +236,7 @@ impl Stream {
 
     /// Time is up for a wait: what came since the shard last looked at its sockets counts all the same, so
     /// that what is possible is never late.
-    pub(super) fn look_again(&mut self) {
+    pub(super) fn look_again(&self) {
         match &self.socket {
             Kind::Real(socket) => socket.doubt(),
             Kind::Secure(secure) => secure.socket().doubt(),
@@ -247,7 +247,7 @@ impl Stream {
 
     pub(super) fn poll_read(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let result = match &mut self.socket {
@@ -263,14 +263,14 @@ impl Stream {
     }
 
     /// What was written has left for the socket. Only TLS holds anything back, when the socket has no room.
-    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.socket {
             Kind::Secure(secure) => secure.poll_flush(context),
             _ => Poll::Ready(Ok(())),
         }
     }
 
-    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, context: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.socket {
             Kind::Real(socket) => socket.poll_write(context, bytes),
             Kind::Secure(secure) => some(secure.poll_write(context, &[IoSlice::new(bytes)])),
@@ -282,7 +282,7 @@ impl Stream {
     /// Writes some of the parts' bytes, in order, by one system call.
     fn poll_write_parts(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.socket {
@@ -420,7 +420,7 @@ impl WriteSlices<'_> {
     }
 
     /// One system call for as many slices as it takes.
-    pub(super) fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_send(&mut self, context: &Context<'_>) -> Poll<io::Result<usize>> {
         if let [only] = self.slices {
             return self.stream.poll_write(context, &only[self.written..]);
         }

@@ -72,7 +72,7 @@ impl Secure {
         })
     }
 
-    fn poll_shake_hands(&mut self, context: &mut Context<'_>) -> Poll<io::Result<TlsInfo>> {
+    fn poll_shake_hands(&mut self, context: &Context<'_>) -> Poll<io::Result<TlsInfo>> {
         loop {
             let is_over = match self.layer.shake_hands() {
                 Ok(is_over) => is_over,
@@ -91,7 +91,7 @@ impl Secure {
 
     pub(crate) fn poll_read(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         loop {
@@ -111,7 +111,7 @@ impl Secure {
     }
 
     /// Reads what is there of the peer's records. 0 is the end of the socket's stream.
-    fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_receive(&mut self, context: &Context<'_>) -> Poll<io::Result<usize>> {
         let room = self.layer.incoming.room();
         if room.is_empty() {
             return Poll::Ready(Err(self.layer.overlong()));
@@ -153,7 +153,7 @@ impl Secure {
     /// as far as the socket has room: see `poll_flush`.
     pub(crate) fn poll_write(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_flush(context))?;
@@ -165,7 +165,7 @@ impl Secure {
     }
 
     /// Sends what was taken and has not left.
-    pub(crate) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
         while !self.layer.outgoing.is_empty() {
             let socket = self.socket.as_ref().expect("the socket moved in");
             let count = ready!(socket.poll_write(context, self.layer.outgoing.filled()))?;

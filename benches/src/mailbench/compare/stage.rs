@@ -167,7 +167,7 @@ impl Stage<'_> {
         Ok(notes)
     }
 
-    fn hold(&mut self, play: &mut Play<'_>, turn: Turn) -> Result<(), Trouble> {
+    fn hold(&self, play: &mut Play<'_>, turn: Turn) -> Result<(), Trouble> {
         let variant = &play.variants[turn.variant];
         let (Some(server_index), Some(count)) = (turn.server, variant.held) else {
             return Ok(());
@@ -305,7 +305,7 @@ impl Stage<'_> {
 
     /// One that failed is out; an interruption concerns all.
     fn judge(
-        &mut self,
+        &self,
         play: &mut Play<'_>,
         contestant: &mut Contestant,
         done: Result<Whole, Trouble>,

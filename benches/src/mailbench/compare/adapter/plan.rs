@@ -157,7 +157,7 @@ pub(super) fn unable(file: &File, setting: &Setting) -> Option<String> {
             Some(format!("asks a DNS server at port {wanted} only"))
         }),
     };
-    let tls_in = setting.tls_in.as_ref().and(unable.tls_in.clone());
+    let tls_in = setting.tls_in.as_ref().and_then(|_| unable.tls_in.clone());
     let tls_out = unable.tls_out.clone().filter(|_| setting.tls_out);
     routing.or(tls_in).or(tls_out)
 }
