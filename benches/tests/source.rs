@@ -7,6 +7,7 @@ mod server;
 use serde_json::Value;
 use server::{Command, Manners, Message, News, Say, Server, copy_of};
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
@@ -449,4 +450,58 @@ fn its_time_is_limited() {
     let messages = report["messages"].as_u64().expect("a count");
     check(&report, &[("unsent", 100_000 - messages), ("in_doubt", 0)]);
     assert_eq!(came.copies(), all(messages));
+}
+
+/// `mailbench sink` with these flags, and where it listens. It ends by itself when its time is over.
+fn start_sink(flags: &str) -> (Child, SocketAddr) {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_mailbench"))
+        .args(["sink", "--listen", "127.0.0.1:0", "--limit-s", "120"])
+        .args(["--json", "-"])
+        .args(flags.split_whitespace())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("mailbench");
+    let mut line = String::new();
+    let stderr = child.stderr.as_mut().expect("it is piped");
+    let read = BufReader::new(stderr).read_line(&mut line);
+    read.expect("a line");
+    let address = line.trim_end().strip_prefix("mailbench: sink on ");
+    let address = address.unwrap_or_else(|| panic!("it did not start: {line}"));
+    (child, address.parse().expect("an address"))
+}
+
+/// Ends a sink; its report.
+fn end_sink(child: Child) -> Value {
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    report(&child.wait_with_output().expect("an end"))
+}
+
+#[test]
+fn inside_tls() {
+    for mode in ["starttls", "implicit"] {
+        let (sink, address) = start_sink(&format!("--tls {mode}"));
+        let flags = format!("--tls {mode} -s 3 -m 30 --per-connection 5 --size 20000 --pipelining");
+        let output = start(address, &flags).wait_with_output().expect("an end");
+        let sent = report(&output);
+        check(&sent, &[("messages", 30), ("copies", 30), ("broken", 0)]);
+        let connections = sent["connections"].as_u64().expect("a count");
+        assert!(connections >= 6, "{mode}: {sent:#}");
+        // Every connection has shaken hands.
+        check(&sent, &[("steps/tls/count", connections)]);
+        let came = end_sink(sink);
+        check(&came, &[("copies", 30), ("duplicates", 0), ("unknown", 0)]);
+    }
+}
+
+#[test]
+fn nothing_goes_out_in_clear_text_where_tls_was_asked_for() {
+    let (sink, address) = start_sink("--tls off");
+    let output = start(address, "--tls starttls -s 1 -m 1").wait_with_output();
+    let output = output.expect("an end");
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("STARTTLS"), "{said}");
+    check(&end_sink(sink), &[("messages", 0)]);
 }
