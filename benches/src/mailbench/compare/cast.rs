@@ -192,6 +192,7 @@ fn start(
         shards: key.shards.unwrap_or_else(cores),
         tls_in: scenery.certificate.filter(|_| scenario.demand.tls).cloned(),
         tls_out: scenario.demand.tls,
+        retry_s: scenario.demand.retry_s,
         start_limit_s: START_LIMIT_S,
     };
     adapter.start(&setting).map_err(|error| error.to_string())

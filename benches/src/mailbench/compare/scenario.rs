@@ -97,7 +97,8 @@ pub(crate) struct Sites {
 /// What is asked of a server besides being a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Demand {
-    /// What was put off is tried again so soon, by those that can be told.
+    /// What was put off is tried again so soon, by those that can be told; the others cannot take part: with their
+    /// own intervals of many minutes no round would end.
     pub(crate) retry_s: Option<u32>,
     pub(crate) tls: bool,
 }
@@ -322,8 +323,6 @@ pub(crate) const ALL: &[Scenario] = &[
             retry_s: Some(1),
             ..DEMAND
         },
-        // With the servers' own intervals of many minutes no round would end.
-        beside: Beside::Unmeasured("no adapter is told yet how soon to try again"),
         is_usual: false,
         ..RELAY
     },

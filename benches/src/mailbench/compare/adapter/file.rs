@@ -60,6 +60,9 @@ pub(super) struct File {
     pub(super) tls_in: Switch,
     #[serde(default)]
     pub(super) tls_out: Switch,
+    /// With `on`: it can be told how soon to try again (`{retry_s}`).
+    #[serde(default)]
+    pub(super) retry: Switch,
     /// What it cannot do, and why.
     #[serde(default)]
     pub(super) unable: Unable,

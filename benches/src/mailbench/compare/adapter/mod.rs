@@ -11,11 +11,11 @@
 //! | `plan` | what a file means for a setting: files, commands, environment |
 //! | `programs` | where a server's programs are |
 //! | `running` | start, greeting, end |
-//! | `processes` | all of a server's processes, and their processor time |
+//! | `processes` | all of a server's processes |
 //!
 //! Placeholders: `{dir}` (the server's own directory), `{address}` `{port}` (where it listens), `{sink_host}`
 //! (with `smarthost` alone) `{sink_port}`, `{dns}` `{dns_host}` `{dns_port}` (with `mx` alone), `{programs}`,
-//! `{mailrail}`, `{adapters}` (the directory of the TOML files), `{shards}`, `{cert}` `{key}` (with TLS inwards alone), `{host}` (a
+//! `{mailrail}`, `{adapters}` (the directory of the TOML files), `{shards}`, `{cert}` `{key}` (with TLS inwards alone), `{retry_s}` (where it is told), `{host}` (a
 //! name for it), `{hostname}` (the machine's), the names in `[programs]`, in the variant's values, and of the fragments that the setting chooses.
 
 mod file;
@@ -93,6 +93,8 @@ pub(crate) struct Setting {
     pub(crate) tls_in: Option<Certificate>,
     /// STARTTLS is used where the next server offers it; its certificate is not checked.
     pub(crate) tls_out: bool,
+    /// What was put off is tried again so soon; `None`: as soon as it does by itself.
+    pub(crate) retry_s: Option<u32>,
     /// How long it may take until it greets.
     pub(crate) start_limit_s: u64,
 }

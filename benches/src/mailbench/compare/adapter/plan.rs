@@ -42,6 +42,7 @@ pub(super) fn make(
     take_in(&mut values, &variant.values)?;
     take_in(&mut values, side(&file.tls_in, setting.tls_in.is_some()))?;
     take_in(&mut values, side(&file.tls_out, setting.tls_out))?;
+    take_in(&mut values, side(&file.retry, setting.retry_s.is_some()))?;
     // Last, since where mail goes may hold how.
     let routing = match setting.routing {
         Routing::Smarthost(_) => &file.smarthost,
@@ -120,6 +121,9 @@ fn set_values(values: &mut Values, directory: &Path, setting: &Setting) {
         values.set("cert", cert.display());
         values.set("key", key.display());
     }
+    if let Some(seconds) = setting.retry_s {
+        values.set("retry_s", seconds);
+    }
     match setting.routing {
         Routing::Smarthost(sink) => {
             values.set("sink_host", sink.ip());
@@ -159,7 +163,9 @@ pub(super) fn unable(file: &File, setting: &Setting) -> Option<String> {
     };
     let tls_in = setting.tls_in.as_ref().and_then(|_| unable.tls_in.clone());
     let tls_out = unable.tls_out.clone().filter(|_| setting.tls_out);
-    routing.or(tls_in).or(tls_out)
+    let retry = (setting.retry_s.is_some() && file.retry.on.is_empty())
+        .then(|| "its adapter cannot tell it how soon to try again".to_owned());
+    routing.or(tls_in).or(tls_out).or(retry)
 }
 
 /// Renders a file for each setting that it is able to do, and so finds placeholders that nobody knows.
@@ -185,7 +191,13 @@ pub(super) fn check(file: &File, variant: &Variant) -> Result<(), String> {
         Routing::Smarthost(address(2626)),
         Routing::Mx { dns, port: 2626 },
     ] {
-        for (tls_in, tls_out) in [(false, false), (true, false), (false, true), (true, true)] {
+        for (tls_in, tls_out, retry_s) in [
+            (false, false, None),
+            (true, false, None),
+            (false, true, None),
+            (true, true, None),
+            (false, false, Some(1)),
+        ] {
             let setting = Setting {
                 tools: Tools {
                     programs: PathBuf::new(),
@@ -197,6 +209,7 @@ pub(super) fn check(file: &File, variant: &Variant) -> Result<(), String> {
                 shards: 2,
                 tls_in: tls_in.then(certificate),
                 tls_out,
+                retry_s,
                 start_limit_s: 1,
             };
             if unable(file, &setting).is_none() {
@@ -285,6 +298,7 @@ tls_out = "it never could"
                 key: PathBuf::from("/k"),
             }),
             tls_out,
+            retry_s: None,
             start_limit_s: 1,
         }
     }
@@ -352,6 +366,29 @@ tls_out = "it never could"
             (setting(smarthost(), false, true), Some("it never could")),
         ] {
             assert_eq!(unable(&file, &setting).as_deref(), expected, "{setting:?}");
+        }
+    }
+
+    #[test]
+    fn how_soon_to_try_again_is_told_to_those_who_listen() {
+        let hasty = Setting {
+            retry_s: Some(7),
+            ..setting(smarthost(), false, false)
+        };
+        let deaf = parse(TEXT).expect("it is read");
+        let why = "its adapter cannot tell it how soon to try again";
+        assert_eq!(unable(&deaf, &hasty).as_deref(), Some(why));
+        let text = TEXT.replace("{colour}", "{retry}");
+        let switch = "[retry.on]\nretry = 'after {retry_s} s'\n[retry.off]\nretry = 'whenever'\n";
+        let file = parse(&format!("{text}{switch}")).expect("it is read");
+        assert_eq!(unable(&file, &hasty), None);
+        for (setting, expected) in [
+            (hasty, "after 7 s"),
+            (setting(smarthost(), false, false), "whenever"),
+        ] {
+            let plan = make(&file, &variant(""), Values::default(), &setting).expect("a plan");
+            let text = &plan.files[0].text;
+            assert!(text.contains(expected), "{text}");
         }
     }
 
