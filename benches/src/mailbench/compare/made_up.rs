@@ -6,8 +6,6 @@ use super::results::{
 };
 use crate::report::{Cpu, Times};
 
-pub(super) const SERVERS: [&str; 2] = [SUBJECT, RIVAL];
-
 pub(super) fn results(scenarios: Vec<Scenario>) -> Results {
     let server = |name: &str, title: &str| Server {
         name: name.into(),

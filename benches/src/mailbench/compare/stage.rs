@@ -43,7 +43,6 @@ pub(crate) struct Stage<'a> {
 struct Play<'a> {
     scenario: &'a Scenario,
     variants: &'a [Variant],
-    adapters: &'a [&'a Adapter],
     kind: Ends,
     directory: PathBuf,
     cast: Cast,
@@ -103,7 +102,6 @@ impl Stage<'_> {
         let mut play = Play {
             scenario,
             variants: &variants,
-            adapters,
             kind,
             directory,
             cast,

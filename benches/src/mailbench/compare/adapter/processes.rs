@@ -1,5 +1,5 @@
-//! All processes of a server, those that it forks and forgets included: which they are, what processor
-//! time they took, and their end.
+//! All processes of a server, those that it forks and forgets included: which they are, and their end. What processor
+//! time they took is asked in `sample`.
 //!
 //! Where a control group can be made, the server lives in one, and the kernel keeps the account; of version
 //! 2 before version 1. Elsewhere the tree below its first process is followed, and this process takes in those
@@ -10,13 +10,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-
-/// Processor time, in microseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Used {
-    pub(crate) user_us: u64,
-    pub(crate) system_us: u64,
-}
 
 /// The processes of one server.
 #[derive(Debug)]
@@ -38,7 +31,7 @@ impl Processes {
             let number = COUNT.fetch_add(1, Ordering::Relaxed);
             let group = parent.join(format!("mailbench-{}-{number}", std::process::id()));
             if fs::create_dir(&group).is_ok() {
-                if used_by_group(&group).is_some() {
+                if has_account(&group) {
                     return Self::Group(group);
                 }
                 let _ = fs::remove_dir(&group);
@@ -84,25 +77,6 @@ impl Processes {
                 follow(*first, seen, &all);
                 let alive = |pid: &u32| all.iter().any(|stat| stat.pid == *pid && !stat.is_zombie);
                 seen.iter().map(|(pid, _)| *pid).filter(alive).collect()
-            }
-        }
-    }
-
-    /// What they used so far, those included that have ended and were waited for.
-    pub(super) fn used(&mut self) -> Used {
-        match self {
-            Self::Group(group) => used_by_group(group).unwrap_or_default(),
-            Self::Tree { first, seen } => {
-                let all = stats();
-                follow(*first, seen, &all);
-                let tick_us = 1_000_000 / rustix::param::clock_ticks_per_second().max(1);
-                let ours = all
-                    .iter()
-                    .filter(|stat| seen.contains(&(stat.pid, stat.began)));
-                ours.fold(Used::default(), |sum, stat| Used {
-                    user_us: sum.user_us + stat.user * tick_us,
-                    system_us: sum.system_us + stat.system * tick_us,
-                })
             }
         }
     }
@@ -176,27 +150,10 @@ fn parents_in(mounts: &str, own: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The account of a group, of either version.
-fn used_by_group(group: &Path) -> Option<Used> {
-    if let Ok(text) = fs::read_to_string(group.join("cpu.stat"))
-        && let (Some(user_us), Some(system_us)) =
-            (named(&text, "user_usec"), named(&text, "system_usec"))
-    {
-        return Some(Used { user_us, system_us });
-    }
-    let nanoseconds = |name| -> Option<u64> {
-        let text = fs::read_to_string(group.join(name)).ok()?;
-        text.trim().parse().ok()
-    };
-    Some(Used {
-        user_us: nanoseconds("cpuacct.usage_user")? / 1000,
-        system_us: nanoseconds("cpuacct.usage_sys")? / 1000,
-    })
-}
-
-fn named(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().parse().ok()
+/// Whether the kernel keeps an account of a group, of either version.
+fn has_account(group: &Path) -> bool {
+    let stat = fs::read_to_string(group.join("cpu.stat")).unwrap_or_default();
+    stat.lines().any(|line| line.starts_with("usage_usec ")) || group.join("cpuacct.usage").exists()
 }
 
 fn numbers(path: &Path) -> Vec<u32> {
@@ -204,14 +161,12 @@ fn numbers(path: &Path) -> Vec<u32> {
     text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-/// What is needed of `/proc/PID/stat`; times in ticks, with those of the children that it waited for.
+/// What is needed of `/proc/PID/stat`.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     pid: u32,
     parent: u32,
     is_zombie: bool,
-    user: u64,
-    system: u64,
     began: u64,
 }
 
@@ -234,8 +189,6 @@ fn parse_stat(text: &str) -> Option<Stat> {
         pid: before.split(' ').next()?.parse().ok()?,
         parent: fields.get(1)?.parse().ok()?,
         is_zombie: matches!(fields.first(), Some(&("Z" | "X"))),
-        user: number(11)? + number(13)?,
-        system: number(12)? + number(14)?,
         began: number(19)?,
     })
 }
@@ -299,8 +252,6 @@ mod tests {
             pid: 12,
             parent: 3,
             is_zombie: false,
-            user: 40,
-            system: 60,
             began: 555,
         };
         assert_eq!(parse_stat(text), Some(expected));
@@ -312,8 +263,6 @@ mod tests {
             pid,
             parent,
             is_zombie: false,
-            user: 0,
-            system: 0,
             began,
         }
     }
@@ -343,20 +292,16 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_read() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path();
-        assert_eq!(used_by_group(path), None);
-        for (name, text) in [
-            ("cpuacct.usage_user", "2000\n"),
-            ("cpuacct.usage_sys", "3000\n"),
+    fn a_group_without_an_account_is_none() {
+        for (file, text, expected) in [
+            ("cgroup.procs", "", false),
+            ("cpu.stat", "nr_periods 0\n", false),
+            ("cpu.stat", "usage_usec 12\nuser_usec 5\n", true),
+            ("cpuacct.usage", "0\n", true),
         ] {
-            fs::write(path.join(name), text).expect("a file");
+            let directory = tempfile::tempdir().expect("a directory");
+            fs::write(directory.path().join(file), text).expect("a file");
+            assert_eq!(has_account(directory.path()), expected, "{file}: {text}");
         }
-        let expected = |user_us, system_us| Some(Used { user_us, system_us });
-        assert_eq!(used_by_group(path), expected(2, 3));
-        let text = "usage_usec 12\nuser_usec 5\nsystem_usec 7\n";
-        fs::write(path.join("cpu.stat"), text).expect("a file");
-        assert_eq!(used_by_group(path), expected(5, 7));
     }
 }

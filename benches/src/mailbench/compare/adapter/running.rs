@@ -4,7 +4,7 @@
 
 use super::file::{self, Stop};
 use super::plan::Plan;
-use super::processes::{Processes, Used};
+use super::processes::Processes;
 use super::{Error, Setting, programs};
 use mailrail_runtime::clock;
 use rustix::process::Signal;
@@ -98,11 +98,6 @@ impl Server {
     /// Its control group, where one could be made.
     pub(crate) fn cgroup(&self) -> Option<&Path> {
         self.processes.group()
-    }
-
-    /// The processor time of all its processes so far, those included that have ended.
-    pub(crate) fn used(&mut self) -> Used {
-        self.processes.used()
     }
 
     /// Asks it to end, waits, and kills what is left.
