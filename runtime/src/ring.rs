@@ -8,9 +8,11 @@
 //! Nothing is known here of files' contents, and nothing decided. Lives on one shard.
 
 use crate::net::readiness;
+use crate::shard::courtesy;
 use glommio::io::DmaBuffer;
 use io_uring::{IoUring, opcode, squeue, types};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -41,6 +43,8 @@ struct Ring {
     uring: IoUring,
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// Those that found no room: the kernel has not taken what is before them.
+    line: VecDeque<squeue::Entry>,
     busy_count: usize,
     /// Wakes the shard when it sleeps.
     _bell: readiness::Watched,
@@ -81,20 +85,37 @@ pub(crate) fn sync(file: BorrowedFd<'_>) -> io::Result<Operation> {
 fn begin(entry: &squeue::Entry, memory: Option<Rc<DmaBuffer>>) -> io::Result<Operation> {
     open()?;
     RING.with_borrow_mut(|ring| match ring {
-        Some(ring) => ring.begin(entry, memory),
+        Some(ring) => Ok(ring.begin(entry, memory)),
         None => unreachable!("it was opened above"),
     })
 }
 
 /// Wakes whoever waits for what is done; how many those are.
 pub(crate) fn look() -> usize {
-    let mut wakers = RING.with_borrow_mut(|ring| match ring {
-        Some(ring) if ring.busy_count > 0 => ring.reap(),
-        _ => Vec::new(),
+    let (wakers, is_all_taken) = RING.with_borrow_mut(|ring| match ring {
+        Some(ring) if ring.busy_count > 0 => (ring.reap(), ring.is_all_taken()),
+        _ => (Vec::new(), true),
     });
+    if !is_all_taken {
+        // Nothing tells when the kernel could take more.
+        courtesy::is_due();
+    }
     let count = wakers.len();
-    wakers.drain(..).for_each(Waker::wake);
+    wakers.into_iter().for_each(Waker::wake);
     count
+}
+
+/// The shard ends: whoever still waits is let go. What is under way goes on.
+pub(crate) fn end() {
+    let wakers: Vec<Waker> = RING.with_borrow_mut(|ring| {
+        let slots = ring.iter_mut().flat_map(|ring| &mut ring.slots);
+        let waker = |slot: &mut Slot| match slot {
+            Slot::Busy { waker, .. } => waker.take(),
+            _ => None,
+        };
+        slots.filter_map(waker).collect()
+    });
+    drop(wakers);
 }
 
 impl Ring {
@@ -117,52 +138,67 @@ impl Ring {
             uring,
             slots: Vec::new(),
             free: Vec::new(),
+            line: VecDeque::new(),
             busy_count: 0,
         })
     }
 
-    fn begin(
-        &mut self,
-        entry: &squeue::Entry,
-        memory: Option<Rc<DmaBuffer>>,
-    ) -> io::Result<Operation> {
+    fn begin(&mut self, entry: &squeue::Entry, memory: Option<Rc<DmaBuffer>>) -> Operation {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::Free);
             self.slots.len() as u32 - 1
         });
-        let entry = entry.clone().user_data(u64::from(index));
-        // SAFETY: the memory that the entry points to is kept in the slot until the kernel has done with it, and
-        // the kernel takes a reference of the file when it takes the entry, which is now.
-        let pushed = unsafe { self.uring.submission().push(&entry) };
-        if pushed.is_err() {
-            // Those before it were not taken yet.
-            self.free.push(index);
-            self.uring.submit()?;
-            return Err(io::ErrorKind::ResourceBusy.into());
-        }
         self.slots[index as usize] = Slot::Busy {
             waker: None,
             memory,
         };
         self.busy_count += 1;
+        self.line
+            .push_back(entry.clone().user_data(u64::from(index)));
+        self.hand_over();
+        Operation { index }
+    }
+
+    /// Has the kernel take what stands in line, as far as it does: it may lack memory, or have too much to tell
+    /// first. Then it is tried again with the next, or when the shard next looks.
+    fn hand_over(&mut self) {
         loop {
+            while let Some(entry) = self.line.front() {
+                // SAFETY: the memory that the entry points to is kept in the slot until the kernel has done with
+                // it. The file is open until then or until the kernel has taken the entry, and with it a
+                // reference of the file: see the drop of `Operation`.
+                if unsafe { self.uring.submission().push(entry) }.is_err() {
+                    break;
+                }
+                self.line.pop_front();
+            }
             match self.uring.submit() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(_) => break,
-                // The kernel lacks memory, or has too much to tell first: it stays in line, and is handed over with
-                // the next, or when the shard next looks.
-                Err(_) => break,
+                Ok(1..) if !self.line.is_empty() => {}
+                Ok(_) | Err(_) => return,
             }
         }
-        Ok(Operation { index })
+    }
+
+    fn is_all_taken(&mut self) -> bool {
+        self.line.is_empty() && self.uring.submission().is_empty()
     }
 
     fn reap(&mut self) -> Vec<Waker> {
-        if !self.uring.submission().is_empty() {
-            // They were not taken before; if not now either, then at the next look.
-            let _ = self.uring.submit();
-        }
         let mut wakers = Vec::new();
+        loop {
+            if !self.is_all_taken() {
+                self.hand_over();
+            }
+            self.collect(&mut wakers);
+            // What the kernel had no room to tell, it tells when it is entered.
+            if !self.uring.submission().cq_overflow() || self.uring.submit().is_err() {
+                return wakers;
+            }
+        }
+    }
+
+    fn collect(&mut self, wakers: &mut Vec<Waker>) {
         for done in self.uring.completion() {
             let index = done.user_data() as usize;
             let Some(slot) = self.slots.get_mut(index) else {
@@ -177,7 +213,6 @@ impl Ring {
                 }
             }
         }
-        wakers
     }
 }
 
@@ -185,10 +220,11 @@ impl Drop for Ring {
     fn drop(&mut self) {
         // The kernel still reads the memory of what is under way.
         while self.busy_count > 0 {
+            self.hand_over();
             if self.uring.submit_and_wait(1).is_err() {
                 std::thread::yield_now();
             }
-            self.reap();
+            drop(self.reap());
         }
     }
 }
@@ -229,16 +265,125 @@ impl Future for Operation {
 impl Drop for Operation {
     fn drop(&mut self) {
         // The thread may be ending and its ring gone.
-        let _ = RING.try_with(|ring| {
-            let Ok(mut ring) = ring.try_borrow_mut() else {
-                return;
-            };
-            let Some(ring) = ring.as_mut() else { return };
+        let wakers = RING.try_with(|ring| {
+            let mut ring = ring.try_borrow_mut().ok()?;
+            let ring = ring.as_mut()?;
             let slot = &mut ring.slots[self.index as usize];
-            match std::mem::take(slot) {
-                Slot::Busy { memory, .. } => *slot = Slot::Abandoned { _memory: memory },
-                _ => ring.free.push(self.index),
+            let Slot::Busy { memory, .. } = std::mem::take(slot) else {
+                ring.free.push(self.index);
+                return None;
+            };
+            *slot = Slot::Abandoned { _memory: memory };
+            // From now on its file may be closed, and the number of its descriptor be another's.
+            let mut wakers = Vec::new();
+            while !ring.is_all_taken() {
+                wakers.append(&mut ring.reap());
+                std::thread::yield_now();
             }
+            Some(wakers)
         });
+        let wakers = wakers.ok().flatten().unwrap_or_default();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::ChunkMut;
+    use crate::shard::run_one;
+    use std::io::{PipeReader, Read, Write, pipe};
+    use std::os::fd::AsFd;
+    use std::rc::Weak;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    fn memory() -> Rc<DmaBuffer> {
+        ChunkMut::with_len(4096).freeze(4096).buffer().clone()
+    }
+
+    /// A write that the kernel cannot do before somebody reads: what it is of, its reader, and how much to read.
+    fn stuck() -> (Operation, Weak<DmaBuffer>, PipeReader, usize) {
+        let (reader, mut writer) = pipe().unwrap();
+        // SAFETY: the descriptor is open.
+        let room = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_GETPIPE_SZ) };
+        let room = usize::try_from(room).unwrap();
+        writer.write_all(&vec![b'x'; room]).unwrap();
+        let memory = memory();
+        let (weak, len) = (Rc::downgrade(&memory), memory.len());
+        let operation = write(writer.as_fd(), memory, 0).unwrap();
+        (operation, weak, reader, room + len)
+    }
+
+    fn look_until(mut is_over: impl FnMut() -> bool) {
+        while !is_over() {
+            look();
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn memory_stays_until_the_kernel_has_done_with_it_though_nobody_waits() {
+        run_one(async {
+            let (operation, memory, mut reader, len) = stuck();
+            drop(operation);
+            look();
+            assert!(memory.upgrade().is_some());
+            reader.read_exact(&mut vec![0; len]).unwrap();
+            look_until(|| memory.upgrade().is_none());
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_ring_that_ends_waits_for_what_is_under_way() {
+        run_one(async {
+            let (_operation, memory, mut reader, len) = stuck();
+            let has_read = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(30));
+                    has_read.store(true, Ordering::SeqCst);
+                    reader.read_exact(&mut vec![0; len]).unwrap();
+                });
+                drop(RING.take());
+                assert!(has_read.load(Ordering::SeqCst));
+            });
+            assert!(memory.upgrade().is_none());
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_failure_is_told_as_the_kernel_names_it() {
+        run_one(async {
+            let (reader, _writer) = pipe().unwrap();
+            let written = write(reader.as_fd(), memory(), 0).unwrap().await;
+            assert_eq!(written.unwrap_err().raw_os_error(), Some(libc::EBADF));
+            let synced = sync(reader.as_fd()).unwrap().await;
+            assert_eq!(synced.unwrap_err().raw_os_error(), Some(libc::EINVAL));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn more_is_done_at_once_than_the_kernel_has_room_to_tell() {
+        run_one(async {
+            let (_reader, writer) = pipe().unwrap();
+            let all: Vec<Operation> = (0..10 * ENTRIES)
+                .map(|_| sync(writer.as_fd()).unwrap())
+                .collect();
+            for operation in all {
+                assert_eq!(
+                    operation.await.unwrap_err().raw_os_error(),
+                    Some(libc::EINVAL)
+                );
+            }
+            RING.with_borrow(|ring| {
+                let ring = ring.as_ref().unwrap();
+                assert_eq!((ring.busy_count, ring.free.len()), (0, ring.slots.len()));
+            });
+        })
+        .unwrap();
     }
 }
