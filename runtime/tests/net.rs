@@ -435,3 +435,22 @@ fn waiting_is_small() {
     let most = if cfg!(feature = "sim") { 520 } else { 320 };
     assert!(size <= most, "connect takes {size} bytes");
 }
+
+/// A socket that a task waits for when its shard ends is closed with it, though the thread goes on.
+#[test]
+fn what_waits_for_a_socket_ends_with_its_shard() {
+    use std::io::Read as _;
+    let mut peer = run_one(async {
+        let listener = Listener::bind(loopback()).unwrap();
+        let peer = std::net::TcpStream::connect(listener.local()).unwrap();
+        let mut accepted = listener.accept().await.unwrap();
+        let waiting = async move { accepted.read(&mut [0], NEVER).await.map(drop) };
+        shard::spawn(Lane::Accept, waiting).detach();
+        timer::sleep(1_000).await;
+        peer
+    })
+    .unwrap();
+    let limit = Some(std::time::Duration::from_secs(10));
+    peer.set_read_timeout(limit).unwrap();
+    assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+}

@@ -8,7 +8,9 @@
 //!
 //! Nothing is read or written here, and nothing decided but who is woken; `courtesy` says when to look.
 
+use crate::clock;
 use crate::shard::courtesy;
+use crate::timer::Alarm;
 use futures_lite::io::AsyncRead;
 use glommio::net::TcpStream;
 use rustix::event::Timespec;
@@ -23,6 +25,8 @@ use std::task::{Context, Poll, Waker};
 
 /// Sockets that are told of in one call.
 const EVENTS_MAX: usize = 128;
+/// How long the shard sleeps when it cannot be woken by its sockets.
+const NAP_MICROS: u64 = 10_000;
 
 /// A socket of this shard, and what is known of it.
 #[derive(Debug)]
@@ -288,12 +292,32 @@ pub(crate) fn look() -> usize {
     registry.map_or(0, |registry| registry.look())
 }
 
+/// The shard ends: whoever still waits is let go, and with it the socket that it has. A waker that stays here
+/// would keep its task, and the task its socket.
+pub(crate) fn end() {
+    let Some(registry) = REGISTRY.with_borrow(Option::clone) else {
+        return;
+    };
+    let places = registry.places.borrow();
+    let all: Vec<Rc<Ends>> = places
+        .all
+        .iter()
+        .filter_map(|place| place.ends.clone())
+        .collect();
+    drop(places);
+    for ends in all {
+        drop((ends.reader.take(), ends.writer.take()));
+    }
+}
+
 /// Where the shard's sockets are waited for while the shard sleeps.
 #[derive(Debug, Default)]
 pub(crate) struct Bed {
     /// glommio waits for readability only as part of a read from a stream: the read of an epoll instance fails
     /// at once, but not before the wait that its stream begins with is over.
     epoll: Option<TcpStream>,
+    /// Rings where there is none.
+    alarm: Option<Alarm>,
 }
 
 impl Bed {
@@ -306,15 +330,130 @@ impl Bed {
         if !has_fired {
             return;
         }
-        // Without a descriptor for it, it is tried again when the next socket comes.
+        // It goes first, since the next one may have to take its descriptor.
+        self.epoll = None;
+        self.alarm = None;
         self.epoll = registry().ok().and_then(|registry| {
             let twin = registry.epoll.try_clone().ok()?;
             // SAFETY: the descriptor is open and owned by nobody else after the call.
             Some(unsafe { TcpStream::from_raw_fd(twin.into_raw_fd()) })
         });
-        if let Some(epoll) = &mut self.epoll {
-            // It has just begun to wait, so there is no answer yet.
-            let _ = Pin::new(epoll).poll_read(context, &mut [0]);
+        match &mut self.epoll {
+            Some(epoll) => {
+                // It has just begun to wait, so there is no answer yet.
+                let _ = Pin::new(epoll).poll_read(context, &mut [0]);
+            }
+            // The process has no descriptor left for it: those that have a connection are served all the same.
+            None => {
+                let soon = clock::micros() + NAP_MICROS;
+                let _ = self.alarm.insert(Alarm::new()).is_due(soon, context);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Calls(AtomicUsize);
+
+    impl Wake for Calls {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn pair() -> (Socket, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        (Socket::adopt(near.into(), true).unwrap(), far)
+    }
+
+    fn is_readable(socket: &Socket) -> bool {
+        socket.0.is_readable.get()
+    }
+
+    #[test]
+    fn what_is_told_of_a_socket_is_not_taken_for_the_next_one_in_its_place() {
+        let (first, mut far) = pair();
+        look();
+        let place = first.0.place.get();
+        // The kernel tells of it for as long as any descriptor of it is open.
+        let twin = first.0.descriptor.try_clone().unwrap();
+        drop(first);
+        let (second, _far) = pair();
+        assert_eq!(second.0.place.get(), place);
+        look();
+        far.write_all(b"x").unwrap();
+        look();
+        assert!(!is_readable(&second));
+        drop(twin);
+    }
+
+    #[test]
+    fn the_end_that_was_told_before_a_short_read_is_found() {
+        let context = Context::from_waker(Waker::noop());
+        let (near, mut far) = pair();
+        far.write_all(b"last").unwrap();
+        drop(far);
+        look();
+        for expected in [4, 0, 0] {
+            let read = near.poll_read(&context, &mut [0; 16]);
+            assert!(matches!(read, Poll::Ready(Ok(count)) if count == expected));
+        }
+    }
+
+    #[test]
+    fn a_short_read_waits_for_what_comes_next() {
+        let calls = Arc::new(Calls::default());
+        let waker = Waker::from(Arc::clone(&calls));
+        let context = Context::from_waker(&waker);
+        let (near, mut far) = pair();
+        let mut buffer = [0; 16];
+        assert!(near.poll_read(&context, &mut buffer).is_pending());
+        for round in 1..=3 {
+            far.write_all(b"abc").unwrap();
+            assert_eq!(look(), 1);
+            assert_eq!(calls.0.load(Ordering::Relaxed), round);
+            let read = near.poll_read(&context, &mut buffer);
+            assert!(matches!(read, Poll::Ready(Ok(3))));
+            assert!(near.poll_read(&context, &mut buffer).is_pending());
+            assert_eq!(look(), 0, "nothing came");
+        }
+    }
+
+    #[test]
+    fn a_write_that_finds_no_room_waits_for_it() {
+        let calls = Arc::new(Calls::default());
+        let waker = Waker::from(Arc::clone(&calls));
+        let context = Context::from_waker(&waker);
+        let (near, mut far) = pair();
+        look();
+        let mut written = 0;
+        while let Poll::Ready(count) = near.poll_write(&context, &[b'x'; 4096]) {
+            written += count.unwrap();
+        }
+        assert_eq!(look(), 0, "no room yet");
+        far.read_exact(&mut vec![0; written]).unwrap();
+        assert_eq!(look(), 1);
+        assert!(near.poll_write(&context, b"y").is_ready());
+    }
+
+    #[test]
+    fn at_its_end_the_shard_keeps_no_waker() {
+        let calls = Arc::new(Calls::default());
+        let waker = Waker::from(Arc::clone(&calls));
+        let context = Context::from_waker(&waker);
+        let (near, _far) = pair();
+        assert!(near.poll_readable(&context).is_pending());
+        drop(waker);
+        end();
+        assert_eq!(Arc::strong_count(&calls), 1);
     }
 }

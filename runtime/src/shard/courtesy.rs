@@ -76,6 +76,8 @@ pub(crate) fn also_look(other: impl Fn() -> bool + 'static) {
 pub(super) fn end() {
     OTHERS.take();
     WAKER.take();
+    readiness::end();
+    ring::end();
 }
 
 /// Bytes came: once what they led to is done, peers may be waiting for the core.
