@@ -12,8 +12,8 @@ use std::rc::Rc;
 
 /// Of the process: its standard streams, its lock, the log of events, signals, the admin socket.
 const OWN: u64 = 32;
-/// Of each shard: its executor, its listeners, questions to the DNS.
-const OWN_OF_SHARD: u64 = 16;
+/// Of each shard: its executor, its own ring and readiness (nine together), its listeners, questions to the DNS.
+const OWN_OF_SHARD: u64 = 20;
 /// Kept from sessions at most: half for logs, half for deliveries.
 const RESERVE_MAX: u64 = 512;
 
@@ -172,7 +172,7 @@ mod tests {
             }
         }
         let usual = Share::of(1024, 2);
-        assert_eq!((usual.connections, usual.deliveries), (360, 120));
+        assert_eq!((usual.connections, usual.deliveries), (357, 119));
     }
 
     #[test]
