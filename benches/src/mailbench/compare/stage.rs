@@ -10,7 +10,7 @@ use super::plan::{self, Turn, Variant};
 use super::results::{self, Round};
 use super::round::{Course, Outcome, Target};
 use super::scenario::{Amount, Beside, Scenario};
-use super::syscalls::Counting;
+use super::syscalls::{self, Counting};
 use super::watch::{Trouble, Watch, failed};
 use super::{known_as, probe};
 use crate::cli::{CompareOptions, Ends};
@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 const CALIBRATION_S: f64 = 2.0;
 /// Seconds of the phase in which system calls are counted.
 const SYSCALLS_S: f64 = 2.0;
+/// Before it a shorter one, by this part, is counted and taken off: what connections cost at their begin and end.
+const SHORT_PART: u64 = 4;
 /// A sink to which nothing came for so long is quiet, and is looked at so often.
 const QUIET_MS: u64 = 2000;
 const QUIET_LOOKS_MAX: u32 = 15;
@@ -265,9 +267,13 @@ impl Stage<'_> {
             }
             let count = Amount::Seconds(SYSCALLS_S).messages(contestant.rate);
             let messages = count.min(contestant.messages);
-            match self.counted(play, contestant, server, messages) {
-                Ok((mut round, count)) => {
-                    round.syscalls = Some(count);
+            let short = messages / SHORT_PART;
+            let both = self
+                .counted(play, contestant, server, short)
+                .and_then(|short| Ok((self.counted(play, contestant, server, messages)?, short)));
+            match both {
+                Ok((long, short)) => {
+                    let mut round = syscalls::steady(long, &short);
                     round
                         .notes
                         .push("slowed by the count of system calls".into());
@@ -293,12 +299,13 @@ impl Stage<'_> {
         contestant: &Contestant,
         server: usize,
         messages: u64,
-    ) -> Result<(Round, u64), Trouble> {
+    ) -> Result<Round, Trouble> {
         let variant = &play.variants[contestant.turn.variant];
         let pids = play.cast.server(server, variant)?.pids();
         let counting = Counting::begin(&pids, &play.directory)?;
-        let outcome = self.run(play, contestant, messages)?;
-        Ok((outcome.round, counting.end()?))
+        let mut round = self.run(play, contestant, messages.max(1))?.round;
+        round.syscalls = Some(counting.end()?);
+        Ok(round)
     }
 
     /// One that failed is out; an interruption concerns all.

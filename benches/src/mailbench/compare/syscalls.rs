@@ -1,7 +1,9 @@
 //! System calls of a server, counted by `perf` in a short phase of their own: counting slows the server, so no rate
 //! or processor time of that phase is kept.
 
+use super::results::Round;
 use super::watch::{Trouble, failed};
+use crate::report::Cpu;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -76,6 +78,26 @@ impl Drop for Counting {
     }
 }
 
+/// What a long load took beyond a short one: both made, used and closed the same connections, so that what is left is of
+/// messages alone.
+pub(crate) fn steady(long: Round, short: &Round) -> Round {
+    let less = |of: Cpu, by: Cpu| Cpu {
+        user_us: of.user_us.saturating_sub(by.user_us),
+        system_us: of.system_us.saturating_sub(by.system_us),
+    };
+    let fewer = |of: Option<u64>, by: Option<u64>| Some(of?.saturating_sub(by?));
+    Round {
+        messages: long.messages.saturating_sub(short.messages),
+        copies: fewer(long.copies, short.copies),
+        seconds: (long.seconds - short.seconds).max(0.0),
+        cpu: less(long.cpu, short.cpu),
+        source_cpu: less(long.source_cpu, short.source_cpu),
+        sink_cpu: less(long.sink_cpu, short.sink_cpu),
+        syscalls: fewer(long.syscalls, short.syscalls),
+        ..long
+    }
+}
+
 /// The count in what `perf stat -x,` writes: value, unit, event, ...
 fn counted(text: &str) -> Option<u64> {
     let is_count = |line: &&str| line.contains(",raw_syscalls:sys_enter,");
@@ -86,6 +108,32 @@ fn counted(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_connections_cost_is_in_both_and_so_in_neither() {
+        let round = |messages, syscalls, seconds| Round {
+            messages,
+            copies: Some(messages),
+            seconds,
+            cpu: Cpu {
+                user_us: messages * 10 + 7000,
+                system_us: messages * 30 + 9000,
+            },
+            syscalls,
+            ..Round::default()
+        };
+        // Five calls a message, and a thousand besides.
+        let (long, short) = (
+            round(4000, Some(21_000), 2.0),
+            round(1000, Some(6000), 0.75),
+        );
+        let found = steady(long, &short);
+        assert_eq!(found.syscalls_a_message(), Some(5.0));
+        assert_eq!((found.messages, found.copies), (3000, Some(3000)));
+        assert_eq!((found.cpu.user_us, found.cpu.system_us), (30_000, 90_000));
+        assert!((found.seconds - 1.25).abs() < 1e-9);
+        assert_eq!(steady(round(10, None, 1.0), &short).syscalls, None);
+    }
 
     #[test]
     fn the_count_is_read_out_of_what_perf_says() {
