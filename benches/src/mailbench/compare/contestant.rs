@@ -74,7 +74,7 @@ pub(crate) fn count_losses(sink: &Sink, contestants: &mut [Contestant]) {
         };
         match audit(outcome.run, acknowledged, received) {
             Ok(found) => {
-                outcome.round.lost = Some(found.lost);
+                outcome.round.lost = (!outcome.is_cut).then_some(found.lost);
                 outcome.round.duplicates = Some(found.duplicates);
             }
             Err(trouble) => outcome.round.notes.push(trouble.to_string()),

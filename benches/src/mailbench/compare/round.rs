@@ -47,6 +47,8 @@ pub(crate) struct Outcome {
     pub(crate) acknowledged: Option<PathBuf>,
     /// Whether the sink got all that was acknowledged.
     pub(crate) is_whole: bool,
+    /// Whether its time was over while copies still came: what is missing then waits, and is not lost.
+    pub(crate) is_cut: bool,
 }
 
 impl Target<'_> {
@@ -119,11 +121,11 @@ impl Course<'_> {
         let wanted = count_before.copies + sent.copies;
         let mut seen = Seen::default();
         let sink = &mut *self.sink;
-        let is_whole = self.watch.until(deadline_us, POLL_MS, || {
+        let is_settled = self.watch.until(deadline_us, POLL_MS, || {
             memory.look(&mut target);
             seen.look(sink.count()?.copies, wanted)
         })?;
-        let is_whole = is_whole && seen.copies >= wanted;
+        let is_whole = is_settled && seen.copies >= wanted;
         // A stall is no part of what was measured.
         let end_us = if is_whole {
             clock::micros()
@@ -154,6 +156,7 @@ impl Course<'_> {
             run,
             acknowledged: sent.acknowledged,
             is_whole,
+            is_cut: !is_settled,
         })
     }
 }
