@@ -72,10 +72,13 @@ fn compiler(program: &[u8]) -> Option<String> {
         let end = rest.iter().position(|byte| !(b' '..=b'~').contains(byte));
         String::from_utf8_lossy(&rest[..end.unwrap_or(rest.len())]).into_owned()
     };
-    let rust = memmem::find(program, b"rustc version ").map(|at| {
-        let text = printable(at + b"rustc version ".len());
+    const RUST: &[u8] = b"rustc version ";
+    // This program holds the words themselves, too: a number follows where they mean something.
+    let rust = memmem::find_iter(program, RUST).find_map(|at| {
+        let text = printable(at + RUST.len());
         let number = text.split([' ', ')']).next().unwrap_or_default();
-        format!("rustc {number}")
+        let is_number = number.starts_with(|first: char| first.is_ascii_digit());
+        is_number.then(|| format!("rustc {number}"))
     });
     rust.or_else(|| memmem::find(program, b"GCC: (").map(printable))
 }
@@ -328,6 +331,8 @@ mod tests {
     fn the_compiler_is_found_in_the_program() {
         let rust = b"\0GCC: (Debian 12) 12.2.0\0rustc version 1.95.0 (abc 2026-04-14)\0";
         assert_eq!(compiler(rust).as_deref(), Some("rustc 1.95.0"));
+        let words = b"rustc version GCC: (\0rustc version 1.95.0 (abc 2026-04-14)\0";
+        assert_eq!(compiler(words).as_deref(), Some("rustc 1.95.0"));
         assert_eq!(
             compiler(&rust[..25]).as_deref(),
             Some("GCC: (Debian 12) 12.2.0")
