@@ -187,8 +187,8 @@ mod tests {
             ("mailrail", None, 20_000),
             ("mailrail-memory", None, 20_000),
             ("direct", None, 20_000),
-            ("postfix", None, 5000),
-            ("mailrailway", None, 5000),
+            ("postfix", None, 3000),
+            ("mailrailway", None, 3000),
             ("mailrail", Some(7), 7),
             ("postfix", Some(7), 7),
         ] {

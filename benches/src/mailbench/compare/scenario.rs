@@ -162,7 +162,7 @@ const RELAY: Scenario = Scenario {
     servers: Servers::MailrailAndPostfix,
     rounds: 5,
     amount: Amount::Messages(20_000),
-    amount_of_others: Amount::Messages(5000),
+    amount_of_others: Amount::Messages(3000),
     warm_up: 1000,
     ends: Ends::Postfix,
     load: LOAD,
