@@ -21,6 +21,8 @@ const COPIED_SHARE_MAX: f64 = 0.1;
 const RATE_OF_DIRECT_MIN: f64 = 0.6;
 const SHARDS_RATIO_MAX: f64 = 1.25;
 const SHARDS_ROUNDS_MIN: usize = 7;
+/// A relay is judged by the median of so many.
+const RELAY_ROUNDS_MIN: usize = 3;
 const FINAL_OF_SYNC_MAX: f64 = 3.0;
 const SESSIONS_RATIO_MAX: f64 = 1.3;
 
@@ -197,11 +199,14 @@ fn relay(results: &Results, scenario: &str, sessions: u32) -> [Line; 2] {
     [cpu, relay_rate(results, scenario, sessions, unlike)]
 }
 
-/// The line was drawn for nobody's ends and the full promise.
+/// The line was drawn for nobody's ends, the full promise, and medians.
 fn unlike_the_relay(scenario: &Scenario) -> Option<&'static str> {
     let conditions = &scenario.conditions;
     match (&*conditions.ends, &*conditions.durability) {
-        ("postfix", "fsync") => None,
+        ("postfix", "fsync") => {
+            let is_few = (1..RELAY_ROUNDS_MIN).contains(&scenario.rounds(SUBJECT).len());
+            is_few.then_some("not judged: too few rounds for a median")
+        }
         ("postfix", _) => Some("not judged: the durability is not fsync for all"),
         _ => Some("not judged: these are not smtp-source and smtp-sink"),
     }

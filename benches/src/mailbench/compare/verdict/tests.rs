@@ -98,6 +98,22 @@ fn the_relay_is_judged_by_nobodys_ends_alone() {
 }
 
 #[test]
+fn a_relay_of_two_rounds_has_no_median() {
+    for what in [RELAY, RATE] {
+        let figure = match what {
+            RELAY => "60 (60–60) µs",
+            _ => "11,000 (10,000–12,000) /s",
+        };
+        check(
+            |results| of(results, name::RELAY_50).servers[0].rounds.truncate(2),
+            what,
+            Open,
+            figure,
+        );
+    }
+}
+
+#[test]
 fn the_rate_has_the_smaller_of_two_limits() {
     // 15 × 500 is 7,500; two cores and 40 + 60 µs are 20,000, of which 90 % are 18,000.
     let limit = |change: &dyn Fn(&mut Results)| {
