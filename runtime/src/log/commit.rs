@@ -271,8 +271,9 @@ impl Inner {
     /// Sends batches to the disk until the log is closed and at rest.
     pub(super) async fn pump(self: Rc<Self>) {
         loop {
-            // Being woken puts this task behind all that can run now, so what they append goes along.
             self.kick.notified().await;
+            // What others append until nothing more has come goes along.
+            disk::lull().await;
             while let Some(flight) = self.next_flight() {
                 disk::spawn(self.clone().fly(flight));
             }

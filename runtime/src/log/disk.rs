@@ -386,6 +386,11 @@ pub(super) fn spawn(future: impl Future<Output = ()> + 'static) {
     crate::shard::spawn_beside(future);
 }
 
+/// Until nothing more has come for now.
+pub(super) async fn lull() {
+    crate::shard::courtesy::lull().await;
+}
+
 pub(super) async fn pause(millis: u64) {
     crate::timer::sleep(millis * 1000).await;
 }

@@ -13,18 +13,23 @@ use crate::clock;
 use crate::net::readiness::{self, Bed};
 use crate::ring;
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 /// Offers in a row: what one peer answers may be what the next one waits for.
 const OFFER_COUNT_MAX: u32 = 3;
 /// A core that comes back within so many microseconds was wanted by nobody.
 const FREE_MICROS: u64 = 3;
-/// Whoever keeps the core for so many microseconds is no peer of ours that answers.
+/// Whoever keeps the core for so many microseconds, and leaves nothing for us, is no peer of ours that answers;
 const LONG_MICROS: u64 = 1000;
+/// and even a peer's answers are not worth a longer absence: a shard that sleeps is woken for the first of them.
+const ANSWERED_LONG_MICROS: u64 = 5000;
 /// So long a shard may look after its sockets and commits alone: then its timers, its files and the other
 /// shards' letters, of which glommio tells at the end of a turn of its loop, get theirs.
 const BUSY_MICROS_MAX: u64 = 1000;
+/// So long a lull is waited for.
+const LULL_MICROS_MAX: u64 = 500;
 /// Turns without an offer after the core was kept for long: doubled each time, up to this.
 const REST_MAX: u32 = 4096;
 
@@ -47,9 +52,15 @@ impl Manners {
         true
     }
 
-    /// The core came back after so many microseconds: is it offered again?
-    fn came_back(&mut self, micros: u64) -> bool {
-        if micros > LONG_MICROS {
+    /// The core came back after so many microseconds, and something has come meanwhile, or not: is it offered
+    /// again, if not?
+    fn came_back(&mut self, micros: u64, has_come: bool) -> bool {
+        let long = if has_come {
+            ANSWERED_LONG_MICROS
+        } else {
+            LONG_MICROS
+        };
+        if micros > long {
             self.next_rest = (self.next_rest * 2).clamp(1, REST_MAX);
             self.rest = self.next_rest;
             return false;
@@ -63,6 +74,7 @@ thread_local! {
     /// Bytes came since the core was last offered.
     static IS_DUE: Cell<bool> = const { Cell::new(false) };
     static WAKER: RefCell<Option<Waker>> = const { RefCell::new(None) };
+    static LULLS: RefCell<Lulls> = const { RefCell::new(Lulls { since: 0, waiting: Vec::new() }) };
     /// What else may have come: each wakes who waits for it, and says whether somebody did.
     static OTHERS: RefCell<Vec<Box<dyn Fn() -> bool>>> = const { RefCell::new(Vec::new()) };
 }
@@ -78,6 +90,7 @@ pub(super) fn end() {
     WAKER.take();
     readiness::end();
     ring::end();
+    drop(LULLS.with_borrow_mut(|lulls| std::mem::take(&mut lulls.waiting)));
 }
 
 /// Bytes came: once what they led to is done, peers may be waiting for the core.
@@ -89,6 +102,62 @@ pub(crate) fn is_due() {
             }
         });
     }
+}
+
+/// Ready when nothing more has come for now, or when that has not been so for half a millisecond: what is better
+/// done once for many than for each, waits for it. Where nothing is going on, that is at once.
+pub(crate) fn lull() -> Lull {
+    Lull { has_waited: false }
+}
+
+/// See [`lull`].
+#[must_use = "futures do nothing unless awaited"]
+pub(crate) struct Lull {
+    has_waited: bool,
+}
+
+impl Future for Lull {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        #[cfg(feature = "sim")]
+        if crate::sim::is_here() {
+            return Poll::Ready(());
+        }
+        if std::mem::replace(&mut self.has_waited, true) {
+            return Poll::Ready(());
+        }
+        LULLS.with_borrow_mut(|lulls| {
+            if lulls.waiting.is_empty() {
+                lulls.since = clock::micros();
+            }
+            lulls.waiting.push(context.waker().clone());
+        });
+        is_due();
+        Poll::Pending
+    }
+}
+
+/// Those who wait for a lull, and since when.
+struct Lulls {
+    since: u64,
+    waiting: Vec<Waker>,
+}
+
+/// Wakes those who wait for a lull, if there is one or they have waited long; whether there were any.
+fn rouse(is_lull: bool) -> bool {
+    let wakers = LULLS.with_borrow_mut(|lulls| {
+        let is_time =
+            is_lull || !lulls.waiting.is_empty() && clock::micros() - lulls.since > LULL_MICROS_MAX;
+        if is_time {
+            std::mem::take(&mut lulls.waiting)
+        } else {
+            Vec::new()
+        }
+    });
+    let has_some = !wakers.is_empty();
+    wakers.into_iter().for_each(Waker::wake);
+    has_some
 }
 
 /// The task that looks for what has come, and offers the core when nothing has. It belongs into a queue that
@@ -105,6 +174,9 @@ pub(super) async fn attend() {
                 break;
             }
         }
+        // Whoever calls from now on is heard, and nobody waits for a lull while the shard sleeps.
+        IS_DUE.set(false);
+        rouse(true);
         let mut is_up = false;
         poll_fn(|context| {
             if std::mem::replace(&mut is_up, true) {
@@ -124,7 +196,8 @@ pub(super) async fn attend() {
 /// Whether a socket has become ready, or something was done on the disk; if not, peers that wait for the core
 /// may still make one so.
 fn has_come(manners: &mut Manners) -> bool {
-    if look() {
+    let has_come = look();
+    if rouse(!has_come) || has_come {
         return true;
     }
     if !IS_DUE.replace(false) || !manners.begin() {
@@ -133,12 +206,11 @@ fn has_come(manners: &mut Manners) -> bool {
     for _ in 0..OFFER_COUNT_MAX {
         let offered = clock::micros();
         rustix::thread::sched_yield();
-        let goes_on = manners.came_back(clock::micros() - offered);
-        if look() {
-            return true;
-        }
-        if !goes_on {
-            return false;
+        let micros = clock::micros() - offered;
+        let has_come = look();
+        let goes_on = manners.came_back(micros, has_come);
+        if has_come || !goes_on {
+            return has_come;
         }
     }
     false
@@ -158,7 +230,7 @@ mod tests {
         let mut manners = Manners::default();
         for _ in 0..10 {
             assert!(manners.begin());
-            assert!(!manners.came_back(0));
+            assert!(!manners.came_back(0, false));
         }
     }
 
@@ -166,8 +238,9 @@ mod tests {
     fn a_core_that_peers_use_is_offered_again() {
         let mut manners = Manners::default();
         assert!(manners.begin());
-        assert!(manners.came_back(FREE_MICROS));
-        assert!(manners.came_back(LONG_MICROS));
+        assert!(manners.came_back(FREE_MICROS, false));
+        assert!(manners.came_back(LONG_MICROS, false));
+        assert!(manners.came_back(ANSWERED_LONG_MICROS, true));
     }
 
     #[test]
@@ -180,7 +253,7 @@ mod tests {
                 rest += 1;
             }
             rests.push(rest);
-            assert!(!manners.came_back(LONG_MICROS + 1));
+            assert!(!manners.came_back(LONG_MICROS + 1, false));
         }
         assert_eq!(rests[..5], [0, 1, 2, 4, 8]);
         assert_eq!(rests[13], REST_MAX);
@@ -191,14 +264,14 @@ mod tests {
         let mut manners = Manners::default();
         for _ in 0..3 {
             while !manners.begin() {}
-            manners.came_back(LONG_MICROS + 1);
+            manners.came_back(LONG_MICROS + 1, false);
         }
         assert_eq!(manners.rest, 4);
         while !manners.begin() {}
         for _ in 0..3 {
-            manners.came_back(10);
+            manners.came_back(10, false);
         }
-        manners.came_back(LONG_MICROS + 1);
+        manners.came_back(LONG_MICROS + 1, false);
         assert_eq!(manners.rest, 1);
     }
 }
