@@ -504,11 +504,11 @@ fn wrong_files() {
         ),
         (
             "[spool]\nsegment_size = \"32 MiB\"",
-            "2: spool.segment_size: a message of max_message_size = \"50 MiB\" with its recipients does not fit into a segment of 32 MiB; raise spool.segment_size to 51 MiB or lower max_message_size",
+            "2: spool.segment_size: a message of max_message_size = \"50 MiB\" with its recipients does not fit into a segment of 32 MiB, of which 8 MiB are kept for notes; raise spool.segment_size to 59 MiB or lower max_message_size",
         ),
         (
             "[[listener]]\naddress = \"127.0.0.1:25\"\nmax_message_size = \"64 MiB\"",
-            "3: listener.max_message_size: a message of max_message_size = \"64 MiB\" with its recipients does not fit into a segment of 64 MiB; raise spool.segment_size to 65 MiB or lower max_message_size",
+            "3: listener.max_message_size: a message of max_message_size = \"64 MiB\" with its recipients does not fit into a segment of 64 MiB, of which 8 MiB are kept for notes; raise spool.segment_size to 73 MiB or lower max_message_size",
         ),
         (
             "[spool]\nmemory_budget = 0",

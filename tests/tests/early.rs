@@ -23,7 +23,7 @@ fn setup(sink: &Sink, home: &Sink) -> Setup {
     Server::setup()
         .top("shards = 1")
         .listener("max_message_size = \"12 MiB\"")
-        .set("spool", "segment_size = \"16 MiB\"")
+        .set("spool", "segment_size = \"20 MiB\"")
         .set("delivery", "data_timeout = \"1h\"")
         .set("queue", "retry_interval = \"100ms\"")
         .set("queue", "max_retry_interval = \"200ms\"")

@@ -61,6 +61,7 @@ fn cuts(rounds: u64, change: impl FnOnce(Setup) -> Setup) -> Option<(Machine, St
         .setup()
         // Short ones: a segment is begun in every round.
         .listener("max_message_size = \"512 KiB\"")
+        .listener("max_recipients_per_message = 100")
         .set("spool", "segment_size = \"1 MiB\"");
     let mut machine = Machine::start(change(setup))?;
     let mut storm = calm.begin(machine.server.address(), setting("LOSSY_SEED", 20));

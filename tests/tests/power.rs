@@ -31,7 +31,8 @@ impl Scene {
             .setup()
             // Short segments: one is begun in every round.
             .set("spool", "segment_size = \"1 MiB\"")
-            .listener("max_message_size = \"512 KiB\"");
+            .listener("max_message_size = \"512 KiB\"")
+            .listener("max_recipients_per_message = 100");
         let machine = Machine::start(kind, change(setup))?;
         let storm = calm.begin(machine.server.address(), setting("POWER_SEED", 20));
         Some(Self { machine, storm })

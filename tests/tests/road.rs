@@ -45,7 +45,7 @@ fn the_largest_message_is_taken_however_small_the_budget_is() {
         .top("shards = 1")
         .route("*", sink.address())
         .listener("max_message_size = \"12MiB\"")
-        .set("spool", "segment_size = \"16MiB\"")
+        .set("spool", "segment_size = \"20MiB\"")
         .set("spool", "memory_budget = \"1MiB\"")
         .start();
     let content = message::with_id("large", 10 << 20);

@@ -34,7 +34,9 @@ const SEGMENT_SIZE: u64 = 64 << 20;
 const SEGMENT_SIZE_MIN: u64 = 64 << 10;
 /// Positions in a segment are 32 bits wide.
 const SEGMENT_SIZE_MAX: u64 = 2 << 30;
-const SEGMENT_ALIGN: u64 = 4096;
+pub(super) const SEGMENT_ALIGN: u64 = 4096;
+/// What the default segment keeps for notes.
+pub(super) const RESERVE_SIZE: u64 = 8 << 20;
 /// Headers, sender and index beside a message in its segment.
 const RECORD_OVERHEAD: u64 = 16 << 10;
 /// The longest path and its length.
@@ -457,17 +459,20 @@ impl Check<'_> {
         for (place, listener) in listeners.iter().enumerate() {
             let recipients = u64::from(listener.max_recipients_per_message) * RECIPIENT_LEN_MAX;
             let record = listener.max_message_size + recipients + RECORD_OVERHEAD;
-            if record > segment_size {
+            let reserve = Spool::reserve_size(segment_size);
+            if record + reserve > segment_size {
                 let listener = file.listener.as_ref().map(|given| given[place].get_ref());
                 let span = listener
                     .and_then(|listener| listener.max_message_size.as_ref().map(Spanned::span))
                     .or_else(|| given.segment_size.as_ref().map(Spanned::span));
                 let what = format!(
                     "a message of max_message_size = \"{}\" with its recipients does not fit into \
-                     a segment of {}; raise spool.segment_size to {} or lower max_message_size",
+                     a segment of {}, of which {} are kept for notes; raise spool.segment_size to {} or lower \
+                     max_message_size",
                     show_size(listeners[place].max_message_size),
                     show_size(segment_size),
-                    show_size(record.next_multiple_of(1 << 20))
+                    show_size(reserve),
+                    show_size(segment_size_for(record))
                 );
                 return Err(self.at(span.unwrap_or(0..0), what));
             }
@@ -488,6 +493,13 @@ impl Check<'_> {
     fn lacks(&self, span: Range<usize>, key: &str, what: String) -> ConfigError {
         ConfigError::lacks(self.path, self.text, span, key, what)
     }
+}
+
+/// In whole MiB, the least that holds such a record beside its reserve.
+fn segment_size_for(record: u64) -> u64 {
+    let holds = |size: &u64| record + Spool::reserve_size(*size) <= *size;
+    let sizes = (record >> 20..).map(|count| count << 20);
+    sizes.into_iter().find(holds).unwrap_or(SEGMENT_SIZE_MAX)
 }
 
 /// The `nameserver` lines; the resolver of this machine if there is none.

@@ -234,6 +234,20 @@ pub struct Spool {
     pub memory_budget: u64,
 }
 
+impl Spool {
+    /// Bytes of a segment of that length that no message takes, so that a full disk leaves room to write down what
+    /// was delivered.
+    pub const fn reserve_size(segment_size: u64) -> u64 {
+        // Short segments keep less of themselves back.
+        let part = (segment_size / 4).next_multiple_of(check::SEGMENT_ALIGN);
+        if part < check::RESERVE_SIZE {
+            part
+        } else {
+            check::RESERVE_SIZE
+        }
+    }
+}
+
 /// The log of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Events {

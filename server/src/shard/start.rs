@@ -8,7 +8,7 @@ use super::memory::Memory;
 use super::notes::Notes;
 use super::world::{self, Counts, World, queue_place};
 use crate::accept;
-use crate::config::{Config, LineEndings, ListenerTls};
+use crate::config::{self, Config, LineEndings, ListenerTls};
 use crate::events::log::Journal;
 use crate::message::{Id, IdSource};
 use crate::queue::{self, Queue};
@@ -233,11 +233,12 @@ pub(crate) fn log_options(config: &Config, log: u16) -> Options {
     options.segment_len = u32::try_from(config.spool.segment_size).unwrap_or(u32::MAX);
     let segment_len = options.segment_len;
     options.first_segment_len = options.first_segment_len.min(segment_len);
-    // Short segments hold shorter batches, and keep less of themselves back.
+    // Short segments hold shorter batches.
     let part = |share: u32| (segment_len / share).next_multiple_of(ALIGNMENT as u32);
     options.batch_len_max = options.batch_len_max.min(part(4));
     options.copy_max = options.copy_max.min(part(8));
-    options.reserve_len = options.reserve_len.min(part(4));
+    let reserve = config::Spool::reserve_size(config.spool.segment_size);
+    options.reserve_len = u32::try_from(reserve).unwrap_or(u32::MAX);
     options.min_free_space = config.spool.min_free_space;
     options.open_files_max = (OPEN_FILES_MAX / config.shards.max(1)).clamp(4, OPEN_FILES_MAX / 2);
     options.keeps_reserve = true;
