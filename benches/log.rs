@@ -127,6 +127,7 @@ async fn commit(log: &Log, work: Work) -> Duration {
 async fn keeper(mesh: Mesh<Option<Work>>, directory: PathBuf, told: mpsc::Sender<Duration>) {
     let options = Options {
         segment_len: SEGMENT_LEN,
+        reserve_len: SEGMENT_LEN / 4,
         ..Options::new(directory, 0)
     };
     let opened = Log::open(options, &mut |_| {}).await;

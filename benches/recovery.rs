@@ -122,7 +122,8 @@ async fn fill(options: Options, count: u64, len: usize) {
     for message in 0..count {
         let bytes = payload(message, len);
         let id = ids.next(Timestamp::from_unix_millis(START + message / 10));
-        spool.room(id, bytes.len()).await.expect("room on the disk");
+        let room = spool.head().room(bytes.len()).await;
+        room.expect("room on the disk");
         let stored = spool
             .append_message(
                 id,

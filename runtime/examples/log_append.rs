@@ -118,6 +118,7 @@ async fn append(log: &Log, arguments: &Arguments, id: u64, payload: &[u8]) {
 async fn measure(arguments: Rc<Arguments>) {
     let options = Options {
         segment_len: arguments.segment_mib << 20,
+        reserve_len: (8 << 20).min(arguments.segment_mib << 18),
         in_flight_max: arguments.in_flight,
         index_len_max: arguments.index_kib << 10,
         ..Options::new(&arguments.directory, 1)

@@ -383,6 +383,7 @@ fn records_longer_than_a_segment_are_refused_and_long_ones_show_their_head() {
         let options = || Options {
             segment_len: 4 << 20,
             first_segment_len: 1 << 20,
+            reserve_len: 256 << 10,
             min_free_space: 0,
             ..Options::new(path, 1)
         };

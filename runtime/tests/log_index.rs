@@ -281,7 +281,9 @@ fn where_there_is_no_next_segment_the_index_gives_way() {
     let positions = run(async {
         let (log, _) = Log::open(options(path), &mut |_| {}).await.unwrap();
         let mut positions = Vec::new();
-        while let Ok(appended) = log.append_copied(label(1), &[&payload(1)[..600]]) {
+        // Content would not be let so far.
+        let label = Label::upkeep(1, 1).with_head_len(HEAD_LEN as u32);
+        while let Ok(appended) = log.append_copied(label, &[&payload(1)[..600]]) {
             positions.push(appended.position);
         }
         log.close().await;

@@ -84,7 +84,7 @@ impl Life {
     async fn write(&self, id: Id) -> (Place, bool) {
         let payload = payload();
         let message = in_one_chunk([&payload[..]].into_iter());
-        while self.spool.room(id, payload.len()).await.is_err() {
+        while self.spool.head().room(payload.len()).await.is_err() {
             timer::sleep(1_000_000).await;
         }
         let stored = self.spool.append_message(id, message, Durability::Fsync);

@@ -109,7 +109,7 @@ impl Inner {
                 && state.index_fits(filling.batch.len_with(len), head_len)
         });
         if !fits {
-            self.begin_filling(state, Batch::len_of_one(len), head_len)?;
+            self.begin_filling(state, label, Batch::len_of_one(len), head_len)?;
         }
         let filling = state.filling.as_mut().expect("there is one now");
         let memory = filling.memory.as_mut_slice();
@@ -147,11 +147,13 @@ impl Inner {
     fn begin_filling(
         &self,
         state: &mut State,
+        label: Label,
         need: usize,
         head_len: usize,
     ) -> Result<(), AppendError> {
-        state.room(need, self.options.segment_len)?;
-        if state.make_place(need, head_len) {
+        let kept = self.options.kept_behind(label);
+        state.room(need, kept, self.options.segment_len)?;
+        if state.make_place(need, kept, head_len) {
             self.keep.notify_one();
         }
         let capacity = state.left().min(self.options.batch_len_max as usize);
@@ -174,8 +176,9 @@ impl Inner {
         let state = &mut *state;
         state.admit(label, message.len, &self.options)?;
         let need = Batch::len_of_one(message.len);
-        state.room(need, self.options.segment_len)?;
-        if state.make_place(need, label.head_len_of(message.len)) {
+        let kept = self.options.kept_behind(label);
+        state.room(need, kept, self.options.segment_len)?;
+        if state.make_place(need, kept, label.head_len_of(message.len)) {
             self.keep.notify_one();
         }
         let (batch, fate) = state.begin_batch();
@@ -224,11 +227,14 @@ impl Inner {
         }
     }
 
-    /// Waits for room for a payload of `len` bytes.
-    pub(super) async fn room(&self, len: usize) -> Result<(), AppendError> {
+    /// Waits for room for a payload of `len` bytes with so much behind it.
+    pub(super) async fn room(&self, len: usize, kept: usize) -> Result<(), AppendError> {
         loop {
             let need = Batch::len_of_one(len);
-            let room = self.state.borrow().room(need, self.options.segment_len);
+            let room = self
+                .state
+                .borrow()
+                .room(need, kept, self.options.segment_len);
             match room {
                 Err(AppendError::Preparing) => self.changed.notified().await,
                 result => return result,

@@ -226,7 +226,8 @@ impl Inner {
             let of_256 = (u64::from(done) * 256 / u64::from(len)) as u32;
             let (used, closed) = {
                 let state = self.state.borrow();
-                (state.used_of_256(), state.closed)
+                let used = state.used_of_256(self.options.reserve_len);
+                (used, state.closed)
             };
             if of_256 > used * 2 {
                 disk::pause(PACE_MS).await;

@@ -38,6 +38,8 @@ mod read;
 mod record;
 mod recover;
 mod replay;
+#[cfg(test)]
+mod reserve_tests;
 mod segment;
 mod state;
 #[cfg(test)]
@@ -76,7 +78,8 @@ pub struct Options {
     pub lazy_commit_ms: u64,
     /// Free bytes of the file system that are never used up by new segments.
     pub min_free_space: u64,
-    /// Bytes of the last segment kept for [`Label::upkeep`] while no further segment can be made.
+    /// Bytes kept for [`Label::upkeep`] behind all content, in the last segment or in a further one that is
+    /// ready: content that would take of them has to wait for a further segment.
     pub reserve_len: u32,
     /// Bytes of the index that a segment ends with, and that is kept in memory while it is written; never
     /// more than a quarter of a segment. A segment with a longer one is read in full at a start.
@@ -93,6 +96,15 @@ pub struct Options {
 }
 
 impl Options {
+    /// Bytes that have to be left behind a record.
+    const fn kept_behind(&self, label: Label) -> usize {
+        if label.upkeep {
+            0
+        } else {
+            self.reserve_len as usize
+        }
+    }
+
     /// The defaults, with a random seed.
     pub fn new(directory: impl Into<PathBuf>, log: u16) -> Self {
         let mut seed = [0; 8];
@@ -270,7 +282,7 @@ pub enum AppendError {
     /// No segment has room yet; one is being made: await [`Log::room`] and try again.
     #[error("the next segment is still being made")]
     Preparing,
-    /// Longer than a segment holds.
+    /// Longer than a segment holds, beside what is kept for upkeep.
     #[error("the record is longer than a segment holds")]
     TooLong,
     /// The log was closed.
@@ -409,14 +421,23 @@ impl Log {
         self.inner.append_chunks(label, message)
     }
 
-    /// Waits until a payload of `len` bytes has room: at once but for rare moments. An append of that
-    /// length right after it (no await between) is not told [`AppendError::Preparing`]; only new content
-    /// may be told that the disk is full, when what is left is kept for upkeep.
+    /// Waits until new content of `len` bytes has room: at once but for rare moments. An append of that
+    /// length right after it (no await between) has it.
+    ///
+    /// # Errors
+    /// If the disk is full but for what is kept for upkeep, the payload too long, or the log closed.
+    pub async fn room(&self, len: usize) -> Result<(), AppendError> {
+        self.inner
+            .room(len, self.inner.options.reserve_len as usize)
+            .await
+    }
+
+    /// As [`Log::room`], for a payload of [`Label::upkeep`].
     ///
     /// # Errors
     /// If the disk is full, the payload too long, or the log closed.
-    pub async fn room(&self, len: usize) -> Result<(), AppendError> {
-        self.inner.room(len).await
+    pub async fn room_for_upkeep(&self, len: usize) -> Result<(), AppendError> {
+        self.inner.room(len, 0).await
     }
 
     /// Whether new content should be taken: not while no further segment can be made.

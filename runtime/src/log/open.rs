@@ -164,6 +164,13 @@ fn check(options: &Options) -> Result<(), LogError> {
             "must hold a batch and two blocks",
         );
     }
+    if options.segment_len - least < options.reserve_len {
+        return wrong(
+            "reserve_len",
+            options.reserve_len,
+            "must leave room for a batch in a segment",
+        );
+    }
     if options.first_segment_len < least || options.first_segment_len > options.segment_len {
         return wrong(
             "first_segment_len",

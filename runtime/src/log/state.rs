@@ -123,6 +123,11 @@ impl Ready {
     }
 }
 
+/// Whether a segment that is still empty has room for batches of `len` bytes.
+fn holds(segment: &Segment, len: usize) -> bool {
+    (segment.end() - BLOCK_LEN) as usize >= len
+}
+
 /// All that changes.
 #[derive(Debug)]
 pub(super) struct State {
@@ -213,10 +218,13 @@ impl State {
         self.left().saturating_sub(filling)
     }
 
-    /// How much of the segment being written is used, of 256; all of it before there is one.
-    pub(super) fn used_of_256(&self) -> u32 {
-        let len = self.segments.back().map_or(1, |current| current.len);
-        256 - (self.left() as u64 * 256 / u64::from(len)) as u32
+    /// How much of what content may have of the segment being written is used, of 256; all of it before there
+    /// is one.
+    pub(super) fn used_of_256(&self, reserve_len: u32) -> u32 {
+        let len = self.segments.back().map_or(0, |current| current.len);
+        let shared = u64::from(len.saturating_sub(reserve_len)).max(1);
+        let left = self.left().saturating_sub(reserve_len as usize);
+        256 - (left as u64 * 256 / shared) as u32
     }
 
     /// A segment's file is being used. Of those that take no more only `most` stay open, since a long queue
@@ -243,21 +251,34 @@ impl State {
         self.open.retain(|open| !Rc::ptr_eq(open, segment));
     }
 
-    /// Whether a batch of `len` bytes has room, in this segment or in the next.
-    pub(super) fn room(&self, len: usize, segment_len: u32) -> Result<(), AppendError> {
-        let holds = |segment: &Segment| (segment.end() - BLOCK_LEN) as usize >= len;
+    /// Whether a batch of `len` bytes has room, in this segment or in the next, so that `kept` bytes are left
+    /// behind it: in this one, or the next as a whole.
+    pub(super) fn room(
+        &self,
+        len: usize,
+        kept: usize,
+        segment_len: u32,
+    ) -> Result<(), AppendError> {
         if self.closed {
-            Err(AppendError::Closed)
-        } else if len > (segment_len - 2 * BLOCK_LEN) as usize {
-            Err(AppendError::TooLong)
-        } else if self.left_behind_filling() >= len
-            || self.prepared.as_ref().is_some_and(|s| holds(s))
-        {
-            Ok(())
-        } else if self.full {
-            Err(AppendError::Full)
+            return Err(AppendError::Closed);
+        }
+        if len + kept > (segment_len - 2 * BLOCK_LEN) as usize {
+            return Err(AppendError::TooLong);
+        }
+        let left = self.left_behind_filling();
+        let has_room = match &self.prepared {
+            Some(next) => left >= len || holds(next, len + kept),
+            None => left >= len + kept,
+        };
+        if has_room { Ok(()) } else { Err(self.lack()) }
+    }
+
+    /// Why there is no room.
+    const fn lack(&self) -> AppendError {
+        if self.full {
+            AppendError::Full
         } else {
-            Err(AppendError::Preparing)
+            AppendError::Preparing
         }
     }
 
@@ -274,13 +295,13 @@ impl State {
 
     /// Completes the batch being filled and makes place for the next one, of `len` bytes or more, for
     /// which there is room. It goes on in the next segment when that is the only place, or when this one's
-    /// index would lose its own; where there is no next segment the index gives way. Returns whether it
-    /// went on.
-    pub(super) fn make_place(&mut self, len: usize, head_len: usize) -> bool {
+    /// index would lose its own; where there is no next segment, or `kept` would not be left in it, the
+    /// index gives way. Returns whether it went on.
+    pub(super) fn make_place(&mut self, len: usize, kept: usize, head_len: usize) -> bool {
         self.close_filling();
-        let holds = |segment: &Rc<Segment>| (segment.end() - BLOCK_LEN) as usize >= len;
+        let next_holds = |next: &Rc<Segment>| holds(next, len + kept);
         let change = self.left() < len
-            || !self.index_fits(len, head_len) && self.prepared.as_ref().is_some_and(holds);
+            || !self.index_fits(len, head_len) && self.prepared.as_ref().is_some_and(next_holds);
         if change {
             self.change_segment();
         }
@@ -292,20 +313,21 @@ impl State {
         change
     }
 
-    /// Whether a record may come in at all: while no next segment can be made, the rest of this one is
-    /// kept for upkeep.
+    /// Whether a record may come in at all: while there is no next segment, the rest of this one is kept for
+    /// upkeep. Whether one is going to be made is not asked: a full disk is noticed late.
     pub(super) fn admit(
         &self,
         label: Label,
         len: usize,
         options: &Options,
     ) -> Result<(), AppendError> {
-        let kept = Batch::len_of_one(len) + options.reserve_len as usize;
-        let scarce = self.full && self.prepared.is_none();
         if self.closed {
             Err(AppendError::Closed)
-        } else if scarce && !label.upkeep && self.left_behind_filling() < kept {
-            Err(AppendError::Full)
+        } else if self.prepared.is_none()
+            && !label.upkeep
+            && self.left_behind_filling() < Batch::len_of_one(len) + options.kept_behind(label)
+        {
+            Err(self.lack())
         } else {
             Ok(())
         }

@@ -12,6 +12,7 @@ use crate::signal::Notify;
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 const EDQUOT: i32 = 122;
+const RESERVE_LEN: usize = 32 << 10;
 
 fn run<F: Future>(test: impl FnOnce(Rc<Path>) -> F) -> F::Output {
     let directory = tempfile::tempdir().unwrap();
@@ -24,6 +25,7 @@ fn options(path: &Path) -> Options {
         segment_len: 256 << 10,
         first_segment_len: 128 << 10,
         batch_len_max: 64 << 10,
+        reserve_len: RESERVE_LEN as u32,
         min_free_space: 0,
         ..Options::new(path, 1)
     }
@@ -35,7 +37,7 @@ async fn open(path: &Path) -> (Log, Vec<u64>) {
         .await
         .unwrap();
     // Until the next segment is prepared, so that no call planned by the test is used up by that.
-    log.room(250_000).await.unwrap();
+    log.room(200_000).await.unwrap();
     (log, ids)
 }
 
@@ -255,4 +257,41 @@ fn a_log_opens_where_its_quota_is_used_up() {
         assert!(!log.available());
         log.close().await;
     });
+}
+
+/// That the disk is full is noticed when the next segment is made, and that takes its time: what comes meanwhile
+/// must leave the notes their room all the same.
+#[test]
+fn content_leaves_the_reserve_alone_before_the_disk_is_known_to_be_full() {
+    // Copied into a batch, and as batches of their own.
+    for len in [100, 6_000, 40_000] {
+        run(async |path| {
+            let (log, _) = open(&path).await;
+            let unnoticed = Rc::new(Notify::new());
+            plan(Call::Create, Fault::HoldAndFail(unnoticed.clone(), ENOSPC));
+            for _ in 0..100 {
+                plan(Call::Create, Fault::Fail(ENOSPC));
+            }
+            let content = vec![0; len];
+            let mut count = 0;
+            let refused = loop {
+                match log.append_copied(Label::now(1, count), &[&content]) {
+                    Ok(_) => count += 1,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(refused, AppendError::Preparing);
+            assert!(log.available(), "nobody knows yet");
+            unnoticed.notify_one();
+            assert_eq!(log.room(len).await, Err(AppendError::Full));
+            let mut last = None;
+            for id in 0..RESERVE_LEN / 4096 {
+                let note = Label::upkeep(2, id as u64);
+                let noted = log.append_copied(note, &[&[0; 4_000]]);
+                last = Some(noted.expect("room for what settles"));
+            }
+            log.committed(last.unwrap().ticket).await.unwrap();
+            log.close().await;
+        });
+    }
 }

@@ -100,7 +100,7 @@ impl Shared {
         options.copy_max = 4 << 10;
         options.lazy_commit_ms = 1 + self.below(20);
         options.min_free_space = 0;
-        options.reserve_len = 8 << 10;
+        options.reserve_len = pick(&[0, 0, 4 << 10, 8 << 10]);
         options.in_flight_max = 1 + self.below(3) as usize;
         options
     }
@@ -216,10 +216,10 @@ impl Life {
         self.shared.ledger.borrow_mut().appended(id, len, position);
     }
 
-    /// A length: mostly short, sometimes as long as a segment holds.
+    /// A length: mostly short, sometimes as long as a segment holds beside the reserve.
     fn len(&self) -> usize {
         let limit = match self.shared.below(20) {
-            0 => 57_200,
+            0 => 49_000,
             1 | 2 => 16 << 10,
             3..=6 => 4 << 10,
             _ => 400,
@@ -394,7 +394,7 @@ impl Life {
     async fn carry_on(&self, segment: u32) -> bool {
         let mut carried = Vec::new();
         for (id, len) in self.live_in(segment) {
-            if self.log.room(len).await.is_err() {
+            if self.log.room_for_upkeep(len).await.is_err() {
                 return false;
             }
             if !self.live_in(segment).contains(&(id, len)) {

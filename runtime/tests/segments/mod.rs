@@ -11,6 +11,7 @@ pub(crate) fn options(directory: &Path) -> Options {
         segment_len: SEGMENT_LEN as u32,
         first_segment_len: 128 << 10,
         batch_len_max: 64 << 10,
+        reserve_len: 8 << 10,
         min_free_space: 0,
         ..Options::new(directory, 1)
     }

@@ -183,7 +183,7 @@ impl Spool {
     /// When the disk is full.
     pub async fn room(&self, id: Id, len: usize) -> Result<(), AppendError> {
         match self.owner(id) {
-            Some(owned) => owned.log.room(len).await,
+            Some(owned) => owned.log.room_for_upkeep(len).await,
             None => Err(AppendError::Closed),
         }
     }
