@@ -120,7 +120,10 @@ fn demonstrate(options: &Options) -> Result<bool, String> {
 }
 
 /// Set by SIGINT and SIGTERM; the second one ends the process at once.
-fn watch_signals() -> io::Result<Arc<AtomicBool>> {
+///
+/// # Errors
+/// If the system takes no handler.
+pub fn watch_signals() -> io::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))?;

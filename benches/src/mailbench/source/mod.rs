@@ -23,16 +23,15 @@ mod tally;
 use crate::cli::SourceOptions;
 use crate::report::Cpu;
 use content::Content;
+use mailrail::demo::watch_signals;
 use mailrail::message::Timestamp;
 use mailrail_runtime::shard::Running;
 use mailrail_runtime::{clock, shard as shards};
 use plan::{Plan, Purpose, draw};
 use shard::{Letter, Work};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::error::Error;
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use tally::{Progress, Tally};
@@ -130,16 +129,6 @@ fn report(options: &SourceOptions, plan: &Plan, total: &Tally) -> Result<(), Box
         Some(why) => Err(format!("{}: ended early: {why}", plan.server).into()),
         None => Ok(()),
     }
-}
-
-/// Set by SIGINT and SIGTERM; the second one ends the process at once.
-fn watch_signals() -> io::Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag))?;
-        signal_hook::flag::register(signal, Arc::clone(&flag))?;
-    }
-    Ok(flag)
 }
 
 /// What the main thread does while the shards work.
