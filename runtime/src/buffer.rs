@@ -15,7 +15,7 @@ use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
-use glommio::io::{DmaBuffer, ReadResult};
+use glommio::io::DmaBuffer;
 
 /// Every chunk starts and ends on a multiple of this many bytes of memory, and of disk.
 pub const ALIGNMENT: usize = 4096;
@@ -204,9 +204,7 @@ impl ChunkMut {
     fn buffer_mut(&mut self) -> &mut DmaBuffer {
         match &mut self.memory.store {
             Store::Own(buffer) => Rc::get_mut(buffer).expect("a chunk being written has one owner"),
-            Store::Read(_) | Store::Lent(_) => {
-                unreachable!("what was read or lent is never written")
-            }
+            Store::Lent(_) => unreachable!("what was lent is never written"),
         }
     }
 }
@@ -229,20 +227,6 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// What a read from the disk brought, as it lies.
-    pub(crate) fn from_read(result: ReadResult) -> Self {
-        let len = result.len();
-        hold(len);
-        Self {
-            memory: Rc::new(Memory {
-                store: Store::Read(result),
-                held: len,
-            }),
-            start: 0,
-            len: len as u32,
-        }
-    }
-
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         let start = self.start as usize;
@@ -281,9 +265,7 @@ impl Chunk {
     pub(crate) fn buffer(&self) -> &Rc<DmaBuffer> {
         match &self.memory.store {
             Store::Own(buffer) => buffer,
-            Store::Read(_) | Store::Lent(_) => {
-                unreachable!("what was read or lent is never written")
-            }
+            Store::Lent(_) => unreachable!("what was lent is never written"),
         }
     }
 }
@@ -312,7 +294,6 @@ struct Memory {
 
 enum Store {
     Own(Rc<DmaBuffer>),
-    Read(ReadResult),
     /// Another shard's memory.
     Lent(loan::Lent),
 }
@@ -321,7 +302,6 @@ impl Memory {
     fn bytes(&self) -> &[u8] {
         match &self.store {
             Store::Own(buffer) => buffer.as_bytes(),
-            Store::Read(result) => result,
             Store::Lent(lent) => lent.bytes(),
         }
     }

@@ -8,15 +8,18 @@
 //! Measured on two cores with 64 bytes a message: 50 ns each between busy shards (both ends' CPU: 100),
 //! 30 µs one way to a shard that sleeps.
 
-use crate::shard::courtesy;
+use crate::net::readiness::Watched;
+use crate::shard::courtesy::{self, Other};
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
-use std::cell::Cell;
+use rustix::event::EventfdFlags;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 /// All mailboxes, shared by all shards for as long as any of them or any `Outside` lives.
@@ -47,9 +50,9 @@ impl<M: Send + 'static> Post<M> {
             post: Arc::clone(self),
             index,
             turn: Cell::new(0),
+            line: OnceCell::new(),
         });
-        let weak = Rc::downgrade(&end);
-        courtesy::also_look(move || weak.upgrade().is_some_and(|end| end.look()));
+        courtesy::also_look(Rc::downgrade(&end));
         Mesh(end)
     }
 
@@ -87,6 +90,11 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
+    fn has_mail(&self) -> bool {
+        let mut rings = self.rings.iter();
+        rings.any(|ring| !ring.is_empty()) || !self.outside.is_empty()
+    }
+
     /// The ring that is `turn`th in the round: the shards', then the inbox from outside.
     fn ring(&self, turn: usize) -> &ArrayQueue<M> {
         self.rings.get(turn).unwrap_or(&self.outside)
@@ -111,6 +119,10 @@ impl<M> Mailbox<M> {
 struct Bell {
     asleep: AtomicBool,
     waker: ArrayQueue<Waker>,
+    /// The whole shard naps, and no waker reaches it.
+    napping: AtomicBool,
+    /// Ends the nap: an eventfd, made before the first.
+    line: OnceLock<OwnedFd>,
 }
 
 impl Bell {
@@ -118,20 +130,43 @@ impl Bell {
         Self {
             asleep: AtomicBool::new(false),
             waker: ArrayQueue::new(1),
+            napping: AtomicBool::new(false),
+            line: OnceLock::new(),
         }
     }
 
     /// Says whether it woke anybody.
     fn ring(&self) -> bool {
         fence(Ordering::SeqCst);
-        if self.asleep.load(Ordering::Relaxed)
-            && self.asleep.swap(false, Ordering::SeqCst)
-            && let Some(waker) = self.waker.pop()
-        {
-            waker.wake();
-            return true;
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::SeqCst) {
+            let waker = self.waker.pop();
+            let has_woken = waker.is_some();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            self.end_nap();
+            return has_woken;
         }
         false
+    }
+
+    /// The shard lies down for a nap, if its receiver sleeps. Before that it says so, and a sender asks for it after
+    /// having called the receiver: either the sender sees it, or the receiver's call is seen here.
+    fn lie_down_to_nap(&self) -> bool {
+        self.napping.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.asleep.load(Ordering::Relaxed)
+    }
+
+    fn end_nap(&self) {
+        fence(Ordering::SeqCst);
+        if self.napping.load(Ordering::Relaxed)
+            && self.napping.swap(false, Ordering::SeqCst)
+            && let Some(line) = self.line.get()
+        {
+            // It fails when the counter is full, and then it has rung often enough. A nap ends by itself, too.
+            let _ = rustix::io::write(line, &1_u64.to_ne_bytes());
+        }
     }
 
     fn lie_down(&self, waker: Waker) {
@@ -160,17 +195,48 @@ struct End<M> {
     index: usize,
     /// Whose ring is looked into first.
     turn: Cell<usize>,
+    /// What the shard hears in its nap; `None`: there is no descriptor left for it.
+    line: OnceCell<Option<Watched>>,
 }
 
 impl<M> End<M> {
+    fn own(&self) -> &Mailbox<M> {
+        &self.post.boxes[self.index]
+    }
+
+    fn can_be_called(&self) -> bool {
+        let line = self.line.get_or_init(|| {
+            let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+            let line = rustix::event::eventfd(0, flags).ok()?;
+            let watched = Watched::new(line.try_clone().ok()?).ok()?;
+            self.own().bell.line.set(line).ok()?;
+            Some(watched)
+        });
+        line.is_some()
+    }
+}
+
+impl<M> Other for Weak<End<M>> {
     /// A shard that works on wakes its own receiver: a sender's call reaches it at the end of a turn only.
     fn look(&self) -> bool {
-        let mailbox = &self.post.boxes[self.index];
-        let has_mail = || {
-            let mut rings = mailbox.rings.iter();
-            rings.any(|ring| !ring.is_empty()) || !mailbox.outside.is_empty()
+        let Some(end) = self.upgrade() else {
+            return false;
         };
-        mailbox.bell.asleep.load(Ordering::Relaxed) && has_mail() && mailbox.bell.ring()
+        let mailbox = end.own();
+        mailbox.bell.asleep.load(Ordering::Relaxed) && mailbox.has_mail() && mailbox.bell.ring()
+    }
+
+    fn lie_down(&self) -> bool {
+        let Some(end) = self.upgrade() else {
+            return true;
+        };
+        end.can_be_called() && end.own().bell.lie_down_to_nap() && !end.own().has_mail()
+    }
+
+    fn get_up(&self) {
+        if let Some(end) = self.upgrade() {
+            end.own().bell.napping.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -260,7 +326,7 @@ impl<M: Send + 'static> Mesh<M> {
     }
 
     fn own(&self) -> &Mailbox<M> {
-        &self.0.post.boxes[self.0.index]
+        self.0.own()
     }
 }
 
@@ -411,6 +477,36 @@ mod tests {
         drop(receive);
         assert!(!right.own().bell.asleep.load(Ordering::SeqCst));
         assert!(right.own().bell.waker.is_empty());
+    }
+
+    #[test]
+    fn a_letter_ends_the_nap_of_the_whole_shard() {
+        let (left, right) = pair();
+        let other = Rc::downgrade(&right.0);
+        assert!(!other.lie_down(), "its receiver does not sleep");
+        other.get_up();
+        let mut receive = Box::pin(right.receive());
+        assert_eq!(block_on(poll_once(receive.as_mut())), None);
+        let rung = || {
+            let mut count = [0; 8];
+            let line = right.own().bell.line.get().unwrap();
+            rustix::io::read(line, &mut count).is_ok()
+        };
+        for round in 0..3 {
+            assert!(other.lie_down());
+            assert!(!rung());
+            left.post(1, round).unwrap();
+            assert!(rung(), "the shard is called");
+            assert!(!other.lie_down(), "its receiver is on its way");
+            left.post(1, round).unwrap();
+            assert!(!rung(), "one call is enough");
+            other.get_up();
+            assert_eq!(block_on(receive.as_mut()), round);
+            receive.set(right.receive());
+            assert_eq!(block_on(receive.as_mut()), round);
+            receive.set(right.receive());
+            assert_eq!(block_on(poll_once(receive.as_mut())), None);
+        }
     }
 
     /// Three shards' threads and two plain ones post as fast as they can to one receiver that goes

@@ -1,4 +1,4 @@
-//! The shard's own ring for what a commit waits for: writes past the page cache, and their syncs.
+//! The shard's own ring for what mail waits for: reads and writes past the page cache, and syncs.
 //!
 //! glommio learns of a completion at the end of a turn of its loop, and a turn costs some four calls into the
 //! kernel, needed or not. Here a completion is a look into shared memory, made whenever the shard
@@ -73,6 +73,19 @@ pub(crate) fn write(
     let bytes = memory.as_bytes();
     let file = types::Fd(file.as_raw_fd());
     let entry = opcode::Write::new(file, bytes.as_ptr(), bytes.len() as u32).offset(offset);
+    begin(&entry.build(), Some(memory))
+}
+
+/// Reads from `offset` on into the memory, as much as fits or is there; how many bytes were read. Nobody looks into
+/// the memory before the operation is done.
+pub(crate) fn read(
+    file: BorrowedFd<'_>,
+    memory: Rc<DmaBuffer>,
+    offset: u64,
+) -> io::Result<Operation> {
+    let bytes = memory.as_bytes();
+    let (start, len) = (bytes.as_ptr().cast_mut(), bytes.len() as u32);
+    let entry = opcode::Read::new(types::Fd(file.as_raw_fd()), start, len).offset(offset);
     begin(&entry.build(), Some(memory))
 }
 

@@ -16,10 +16,10 @@ use glommio::GlommioError;
 use glommio::io::{DmaFile, OpenOptions};
 use rustix::io::Errno;
 
-use crate::buffer::{ALIGNMENT, Chunk};
+use crate::buffer::{ALIGNMENT, Chunk, ChunkMut, align_up};
 use crate::ring;
 #[cfg(feature = "sim")]
-use crate::{buffer::ChunkMut, sim};
+use crate::sim;
 
 /// The system's own error: glommio wraps it in words, and the number is lost on the way.
 fn plain(error: GlommioError<()>) -> io::Error {
@@ -144,8 +144,11 @@ impl File {
     pub(super) async fn read(&self, offset: u64, len: usize) -> io::Result<Chunk> {
         match &self.0 {
             Kind::Real(file) => {
-                let read = file.read_at_aligned(offset, len).await.map_err(plain)?;
-                Ok(Chunk::from_read(read))
+                let space = align_up(len.max(1));
+                let chunk = ChunkMut::unwritten(space).freeze(space);
+                let memory = chunk.buffer().clone();
+                let read = ring::read(descriptor(file), memory, offset)?.await?;
+                Ok(chunk.slice(0..read))
             }
             #[cfg(feature = "sim")]
             Kind::Sim(file) => {

@@ -1,4 +1,4 @@
-//! UDP sockets on the shard's ring: connected ones to ask with, bound ones to answer with.
+//! UDP sockets: connected ones to ask with, bound ones to answer with.
 //! No protocol lives here.
 
 #![cfg_attr(
@@ -9,20 +9,21 @@
     )
 )]
 
+use super::readiness;
+use super::stream::late;
 use crate::clock;
+use crate::shard::courtesy;
 #[cfg(feature = "sim")]
 use crate::sim;
 #[cfg(feature = "sim")]
 use crate::timer;
-use glommio::net::UdpSocket;
+use crate::timer::Alarm;
 use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, Socket, Type};
-#[cfg(feature = "sim")]
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd as _, IntoRawFd as _};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 /// A UDP socket that talks to one peer: the kernel drops what others send to it.
 #[derive(Debug)]
@@ -33,16 +34,13 @@ pub struct Datagram {
 /// Of which world a socket is.
 #[derive(Debug)]
 enum Kind {
-    Real(UdpSocket),
+    Real(readiness::Socket),
     #[cfg(feature = "sim")]
     Sim(sim::net::Letterbox),
 }
 
 impl Datagram {
     /// A fresh socket on a random port that the kernel picks, connected to `peer`.
-    ///
-    /// Not through glommio's `bind`: that sets SO_REUSEPORT, with which the kernel may give two
-    /// sockets of ours the same port.
     pub fn connect(peer: SocketAddr) -> io::Result<Self> {
         #[cfg(feature = "sim")]
         if let Some(world) = sim::here() {
@@ -52,7 +50,7 @@ impl Datagram {
         }
         let socket = Socket::new(Domain::for_address(peer), Type::DGRAM, Some(Protocol::UDP))?;
         socket.connect(&peer.into())?;
-        let socket = Kind::Real(adopt(socket));
+        let socket = Kind::Real(readiness::Socket::adopt(socket.into(), true)?);
         Ok(Self { socket })
     }
 
@@ -63,7 +61,7 @@ impl Datagram {
             #[cfg(feature = "sim")]
             Kind::Sim(letterbox) => return letterbox.send(bytes, None),
         };
-        let sent = socket.send(bytes).await?;
+        let sent = poll_fn(|context| socket.poll_write(context, bytes)).await?;
         if sent == bytes.len() {
             Ok(())
         } else {
@@ -74,8 +72,7 @@ impl Datagram {
     /// Waits for one datagram from the peer, at most until `deadline` (micros of `clock`):
     /// `ErrorKind::TimedOut` then. What is longer than `into` is cut off.
     pub async fn receive(&self, into: &mut [u8], deadline: u64) -> io::Result<usize> {
-        let left = deadline.saturating_sub(clock::micros());
-        if left == 0 {
+        if deadline <= clock::micros() {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let socket = match &self.socket {
@@ -88,9 +85,20 @@ impl Datagram {
                 return received.map(|(len, _)| len);
             }
         };
-        let wait = (deadline != clock::NEVER).then(|| Duration::from_micros(left));
-        socket.set_read_timeout(wait)?;
-        Ok(socket.recv(into).await?)
+        let mut alarm = Alarm::new();
+        poll_fn(|context| {
+            if let Poll::Ready(received) = receive(socket, context, into) {
+                return Poll::Ready(received.map(|(len, _)| len));
+            }
+            let late = ready!(late(&mut alarm, deadline, context));
+            // What came since the shard last looked at its sockets counts.
+            socket.doubt();
+            match receive(socket, context, into) {
+                Poll::Ready(received) => Poll::Ready(received.map(|(len, _)| len)),
+                Poll::Pending => Poll::Ready(late),
+            }
+        })
+        .await
     }
 }
 
@@ -100,12 +108,7 @@ pub struct Bound(BoundKind);
 
 #[derive(Debug)]
 enum BoundKind {
-    Real {
-        socket: UdpSocket,
-        /// The same socket once more, to send without glommio: its `send_to` sends one byte only after
-        /// the socket was full.
-        sender: Socket,
-    },
+    Real(readiness::Socket),
     #[cfg(feature = "sim")]
     Sim(sim::net::Letterbox),
 }
@@ -127,28 +130,26 @@ impl Bound {
             socket.set_only_v6(true)?;
         }
         socket.bind(&address.into())?;
-        let sender = socket.try_clone()?;
-        let socket = adopt(socket);
-        Ok(Self(BoundKind::Real { socket, sender }))
+        let socket = readiness::Socket::adopt(socket.into(), true)?;
+        Ok(Self(BoundKind::Real(socket)))
     }
 
     /// Its own address.
     pub fn local(&self) -> io::Result<SocketAddr> {
-        let sender = match &self.0 {
-            BoundKind::Real { sender, .. } => sender,
+        match &self.0 {
+            BoundKind::Real(socket) => socket.local(),
             #[cfg(feature = "sim")]
-            BoundKind::Sim(letterbox) => return Ok(letterbox.local()),
-        };
-        let local = sender.local_addr()?;
-        local
-            .as_socket()
-            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+            BoundKind::Sim(letterbox) => Ok(letterbox.local()),
+        }
     }
 
     /// Waits for one datagram. What is longer than `into` is cut off.
     pub async fn receive(&self, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         match &self.0 {
-            BoundKind::Real { socket, .. } => Ok(socket.recv_from(into).await?),
+            BoundKind::Real(socket) => {
+                let (len, from) = poll_fn(|context| receive(socket, context, into)).await?;
+                Ok((len, from.ok_or(io::ErrorKind::InvalidData)?))
+            }
             #[cfg(feature = "sim")]
             BoundKind::Sim(letterbox) => {
                 poll_fn(|context| letterbox.poll_receive(context, into)).await
@@ -158,12 +159,12 @@ impl Bound {
 
     /// Sends one datagram now or, when the socket is full, not at all: `ErrorKind::WouldBlock`.
     pub fn try_send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
-        let sender = match &self.0 {
-            BoundKind::Real { sender, .. } => sender,
+        let socket = match &self.0 {
+            BoundKind::Real(socket) => socket,
             #[cfg(feature = "sim")]
             BoundKind::Sim(letterbox) => return letterbox.send(bytes, Some(to)),
         };
-        let sent = rustix::net::sendto(sender, bytes, SendFlags::DONTWAIT, &to)?;
+        let sent = rustix::net::sendto(socket.descriptor(), bytes, SendFlags::DONTWAIT, &to)?;
         if sent == bytes.len() {
             Ok(())
         } else {
@@ -172,11 +173,17 @@ impl Bound {
     }
 }
 
-/// Hands a socket to glommio. It stays blocking on purpose: io_uring waits for readiness on a blocking
-/// socket, and returns EAGAIN at once on a non-blocking one.
-fn adopt(socket: Socket) -> UdpSocket {
-    // SAFETY: the descriptor is open, a UDP socket, and owned by nobody else after `into_raw_fd`.
-    unsafe { UdpSocket::from_raw_fd(socket.into_raw_fd()) }
+/// One datagram, if one is there.
+fn receive(
+    socket: &readiness::Socket,
+    context: &Context<'_>,
+    into: &mut [u8],
+) -> Poll<io::Result<(usize, Option<SocketAddr>)>> {
+    let received = socket.poll_receive(context, into);
+    if received.is_ready() {
+        courtesy::is_due();
+    }
+    received
 }
 
 #[cfg(test)]

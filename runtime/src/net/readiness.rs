@@ -223,14 +223,15 @@ impl Registry {
             .flatten()
     }
 
-    fn look(&self) -> usize {
+    /// Waits so long, if nothing is there.
+    fn look(&self, wait: &Timespec) -> usize {
         let mut events = self.events.take();
         events.clear();
         // An interrupted call is made again at the next look.
         let _ = epoll::wait(
             &self.epoll,
             rustix::buffer::spare_capacity(&mut events),
-            Some(&Timespec::default()),
+            Some(wait),
         );
         let mut count = 0;
         for event in &events {
@@ -289,7 +290,18 @@ fn wake(waiting: &Cell<Option<Waker>>) -> usize {
 /// Asks the kernel which sockets have become ready, and wakes who waits for them; how many those are.
 pub(crate) fn look() -> usize {
     let registry = REGISTRY.with_borrow(Option::clone);
-    registry.map_or(0, |registry| registry.look())
+    registry.map_or(0, |registry| registry.look(&Timespec::default()))
+}
+
+/// As [`look`], but the whole shard waits until a socket is ready or something else that is watched has come, up to
+/// so many milliseconds.
+pub(crate) fn nap(millis: u32) -> usize {
+    let wait = Timespec {
+        tv_sec: 0,
+        tv_nsec: i64::from(millis) * 1_000_000,
+    };
+    let registry = REGISTRY.with_borrow(Option::clone);
+    registry.map_or(0, |registry| registry.look(&wait))
 }
 
 /// The shard ends: whoever still waits is let go, and with it the socket that it has. A waker that stays here

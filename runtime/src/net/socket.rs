@@ -63,6 +63,26 @@ impl Socket {
         }
     }
 
+    /// One datagram, and who sent it. Behind it there may be another one.
+    pub(crate) fn poll_receive(
+        &self,
+        context: &Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<(usize, Option<SocketAddr>)>> {
+        loop {
+            ready!(self.poll_readable(context));
+            match rustix::net::recvfrom(self.descriptor(), &mut *into, RecvFlags::DONTWAIT) {
+                Ok((count, _, from)) => {
+                    let from = from.and_then(|from| from.try_into().ok());
+                    return Poll::Ready(Ok((count, from)));
+                }
+                Err(Errno::AGAIN) => self.is_empty(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
     pub(crate) fn poll_write(
         &self,
         context: &Context<'_>,

@@ -203,6 +203,26 @@ fn touch(key: Key, waker: &Waker) -> bool {
     })
 }
 
+/// Wakes the driver, or whoever has slept precisely, if it is time; whether it was. glommio would tell them at the
+/// end of a turn of its loop.
+pub(crate) fn look(now: u64) -> bool {
+    let driver = TIMERS.with(|timers| {
+        let is_time = timers.planned.get() <= now;
+        is_time.then(|| timers.driver.take()).flatten()
+    });
+    let is_precise = precise::look(now);
+    if let Some(driver) = &driver {
+        driver.wake_by_ref();
+    }
+    driver.is_some() || is_precise
+}
+
+/// Nothing is due before.
+pub(crate) fn next() -> u64 {
+    let next = TIMERS.with(|timers| timers.planned.get());
+    next.min(precise::next())
+}
+
 /// The driver of this shard's timers; `shard` runs it as long as the shard lives. Dropping it ends
 /// the timers: what is still armed is never due.
 pub(crate) fn drive() -> Driver {

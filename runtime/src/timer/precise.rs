@@ -3,10 +3,47 @@
 
 use crate::clock;
 use glommio::timer::Timer;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
+
+thread_local! {
+    /// Until when the shard's one task sleeps.
+    static DEADLINE: Cell<u64> = const { Cell::new(clock::NEVER) };
+    static SLEEPER: RefCell<Option<Waker>> = const { RefCell::new(None) };
+}
+
+/// Wakes who sleeps, if it is time; whether it was.
+pub(super) fn look(now: u64) -> bool {
+    if DEADLINE.get() > now {
+        return false;
+    }
+    DEADLINE.set(clock::NEVER);
+    match SLEEPER.take() {
+        Some(waker) => {
+            waker.wake();
+            true
+        }
+        None => false,
+    }
+}
+
+/// Until when somebody sleeps.
+pub(super) fn next() -> u64 {
+    DEADLINE.get()
+}
+
+/// Nobody sleeps any more.
+struct GetUp;
+
+impl Drop for GetUp {
+    fn drop(&mut self) {
+        DEADLINE.set(clock::NEVER);
+        drop(SLEEPER.take());
+    }
+}
 
 /// Sleeps one after the other, with one timer.
 #[derive(Debug, Default)]
@@ -35,15 +72,20 @@ impl Precise {
         }
         let timer = self.timer.get_or_insert_with(|| Timer::new(wait(now)));
         timer.reset(wait(now));
+        let _up = GetUp;
         std::future::poll_fn(|context| {
             loop {
-                if Pin::new(&mut *timer).poll(context).is_pending() {
-                    return Poll::Pending;
-                }
-                // The timer's clock counts nanoseconds: it may be less than a microsecond early for ours.
+                let is_over = Pin::new(&mut *timer).poll(context).is_ready();
+                // A busy shard looks at its clock before the timer is told of. And the timer's own clock counts
+                // nanoseconds: it may be less than a microsecond early for ours.
                 let now = clock::micros();
                 if now >= deadline {
                     return Poll::Ready(());
+                }
+                if !is_over {
+                    SLEEPER.replace(Some(context.waker().clone()));
+                    DEADLINE.set(deadline);
+                    return Poll::Pending;
                 }
                 timer.reset(wait(now));
             }
