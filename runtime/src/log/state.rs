@@ -323,11 +323,9 @@ impl State {
     ) -> Result<(), AppendError> {
         if self.closed {
             Err(AppendError::Closed)
-        } else if self.prepared.is_none()
-            && !label.upkeep
-            && self.left_behind_filling() < Batch::len_of_one(len) + options.kept_behind(label)
-        {
-            Err(self.lack())
+        } else if self.prepared.is_none() && !label.upkeep {
+            let kept = options.kept_behind(label);
+            self.room(Batch::len_of_one(len), kept, options.segment_len)
         } else {
             Ok(())
         }
