@@ -116,7 +116,19 @@ pub(super) fn whole() -> Results {
     let of_both = |name: &str| {
         let mine = [12_000.0, 10_000.0, 11_000.0].map(|rate| round(rate, 10, 50));
         let theirs = [500.0, 510.0, 490.0].map(|rate| round(rate, 300, 700));
-        scenario(name, vec![rounds(SUBJECT, mine), rounds(RIVAL, theirs)])
+        let direct = Round {
+            sink_cpu: Cpu {
+                user_us: 10_000,
+                system_us: 30_000,
+            },
+            ..round(20_000.0, 0, 0)
+        };
+        let all = [
+            rounds(SUBJECT, mine),
+            rounds(RIVAL, theirs),
+            rounds(DIRECT, vec![direct; 3]),
+        ];
+        scenario(name, all.into())
     };
     let mine = |name: &str, round: Round, count: usize| {
         scenario(name, vec![rounds(SUBJECT, vec![round; count])])

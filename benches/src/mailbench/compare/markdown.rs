@@ -482,7 +482,7 @@ mod tests {
         );
         one.probe.tcp_mb_per_s = Some(4_000.0);
         let results = results(vec![one]);
-        let verdict: Vec<Line> = verdict::lines(&results).into_iter().take(2).collect();
+        let verdict: Vec<Line> = verdict::lines(&results).into_iter().take(3).collect();
         let pictures = [("relay-50".into(), "relay-50-bars.svg".into())];
         let page = page(&results, &verdict, &pictures);
         let golden = include_str!("markdown/made_up.md");

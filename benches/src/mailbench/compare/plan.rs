@@ -172,8 +172,8 @@ mod tests {
     #[test]
     fn every_server_takes_its_turn_in_every_condition_and_the_bare_ends_where_asked_for() {
         let turn = |variant, server| Turn { variant, server };
-        let relay = turns(&named("relay-50"), 2);
-        assert_eq!(relay, [turn(0, Some(0)), turn(0, Some(1))]);
+        let fresh = turns(&named("relay-50-fresh"), 2);
+        assert_eq!(fresh, [turn(0, Some(0)), turn(0, Some(1))]);
         let large = turns(&named("large"), 1);
         assert_eq!(large, [turn(0, Some(0)), turn(0, None)]);
         assert_eq!(turns(&named("shards"), 1).len(), 3);

@@ -307,6 +307,11 @@ impl Round {
         self.a_message(of(self.source_cpu) + of(self.sink_cpu))
     }
 
+    /// Processor time of the sink a message, in microseconds.
+    pub(crate) fn sink_cpu_us(&self) -> Option<f64> {
+        self.a_message(self.sink_cpu.user_us + self.sink_cpu.system_us)
+    }
+
     /// System calls of the server a message.
     pub(crate) fn syscalls_a_message(&self) -> Option<f64> {
         let messages = self.syscalls_messages.unwrap_or(self.messages);

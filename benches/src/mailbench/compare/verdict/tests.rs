@@ -40,6 +40,8 @@ fn all_lines_hold_where_all_figures_are_good() {
         (1, Held),
         (1, Held),
         (1, Held),
+        (1, Held),
+        (1, Held),
         (2, Held),
         (2, Held),
         (2, Held),
@@ -61,10 +63,11 @@ fn nothing_is_judged_where_nothing_was_measured() {
     let lines = lines(&Results::default());
     let judged = |line: &&Line| matches!(line.outcome, Held | NotHeld);
     assert_eq!(lines.iter().find(judged), None);
-    assert_eq!(lines.len(), 16);
+    assert_eq!(lines.len(), 18);
 }
 
 const RELAY: &str = "CPU a message, relay of 4 KiB with 50";
+const OF_SINK: &str = "smtp-sink takes for it alone, 50";
 const RATE: &str = "messages a second, relay of 4 KiB with 50";
 
 #[test]
@@ -79,6 +82,23 @@ fn the_median_of_the_rounds_is_judged() {
     };
     check(cpu([60, 65, 900]), RELAY, Held, "65 (60–900) µs");
     check(cpu([66, 1, 900]), RELAY, NotHeld, "66 (1–900) µs");
+}
+
+#[test]
+fn the_relay_is_judged_by_the_sink_of_the_same_run_too() {
+    let sink = |us: u64| {
+        move |results: &mut Results| {
+            for round in &mut of(results, name::RELAY_50).servers[2].rounds {
+                round.sink_cpu.system_us = us * 1000 - round.sink_cpu.user_us;
+            }
+        }
+    };
+    // 60 µs of the server's.
+    check(sink(40), OF_SINK, Held, "1.50 (1.50–1.50) ×");
+    check(sink(36), OF_SINK, Held, "1.67 (1.67–1.67) ×");
+    check(sink(35), OF_SINK, NotHeld, "1.71 (1.71–1.71) ×");
+    let alone = |results: &mut Results| of(results, name::RELAY_50).servers.truncate(2);
+    check(alone, OF_SINK, Open, "–");
 }
 
 #[test]
