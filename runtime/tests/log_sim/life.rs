@@ -428,6 +428,8 @@ impl Life {
             let item = ledger.item(id);
             item.position = position;
             item.known = Known::Promised;
+            // What became of the first append no longer matters: this one counts, and has to be carried on, too.
+            item.failed = false;
         }
         self.live_in(segment).is_empty()
     }
