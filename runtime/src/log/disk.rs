@@ -16,7 +16,7 @@ use glommio::GlommioError;
 use glommio::io::{DmaFile, OpenOptions};
 use rustix::io::Errno;
 
-use crate::buffer::{ALIGNMENT, Chunk, ChunkMut, align_up};
+use crate::buffer::{ALIGNMENT, Chunk, ChunkMut};
 use crate::ring;
 #[cfg(feature = "sim")]
 use crate::sim;
@@ -144,8 +144,11 @@ impl File {
     pub(super) async fn read(&self, offset: u64, len: usize) -> io::Result<Chunk> {
         match &self.0 {
             Kind::Real(file) => {
-                let space = align_up(len.max(1));
-                let chunk = ChunkMut::unwritten(space).freeze(space);
+                // Of memory that somebody has written: a read at the file's end leaves some of it, and it may be
+                // used again.
+                let chunk = ChunkMut::with_len(len.max(1));
+                let space = chunk.capacity();
+                let chunk = chunk.freeze(space);
                 let memory = chunk.buffer().clone();
                 let read = ring::read(descriptor(file), memory, offset)?.await?;
                 Ok(chunk.slice(0..read))
