@@ -31,11 +31,21 @@ enum Slot {
     /// The memory stays until the kernel has done with it, also when nobody waits any more.
     Busy {
         waker: Option<Waker>,
-        memory: Option<Rc<DmaBuffer>>,
+        memory: Memory,
     },
     Done(i32),
     Abandoned {
-        _memory: Option<Rc<DmaBuffer>>,
+        _memory: Memory,
+    },
+}
+
+/// What the kernel reads or writes.
+enum Memory {
+    Nothing,
+    One(#[expect(dead_code, reason = "kept")] Rc<DmaBuffer>),
+    Many {
+        _buffers: Vec<Rc<DmaBuffer>>,
+        _vectors: Box<[libc::iovec]>,
     },
 }
 
@@ -73,7 +83,28 @@ pub(crate) fn write(
     let bytes = memory.as_bytes();
     let file = types::Fd(file.as_raw_fd());
     let entry = opcode::Write::new(file, bytes.as_ptr(), bytes.len() as u32).offset(offset);
-    begin(&entry.build(), Some(memory))
+    begin(&entry.build(), Memory::One(memory))
+}
+
+/// As [`write()`], one memory behind the other: the disk gets large pieces, not as many as there are memories. Of more
+/// than 1,024 the kernel writes none.
+pub(crate) fn write_many(
+    file: BorrowedFd<'_>,
+    memories: Vec<Rc<DmaBuffer>>,
+    offset: u64,
+) -> io::Result<Operation> {
+    let vector = |memory: &Rc<DmaBuffer>| libc::iovec {
+        iov_base: memory.as_bytes().as_ptr().cast_mut().cast(),
+        iov_len: memory.len(),
+    };
+    let vectors: Box<[libc::iovec]> = memories.iter().map(vector).collect();
+    let (start, count) = (vectors.as_ptr(), vectors.len() as u32);
+    let entry = opcode::Writev::new(types::Fd(file.as_raw_fd()), start, count).offset(offset);
+    let memory = Memory::Many {
+        _buffers: memories,
+        _vectors: vectors,
+    };
+    begin(&entry.build(), memory)
 }
 
 /// Reads from `offset` on into the memory, as much as fits or is there; how many bytes were read. Nobody looks into
@@ -86,16 +117,19 @@ pub(crate) fn read(
     let bytes = memory.as_bytes();
     let (start, len) = (bytes.as_ptr().cast_mut(), bytes.len() as u32);
     let entry = opcode::Read::new(types::Fd(file.as_raw_fd()), start, len).offset(offset);
-    begin(&entry.build(), Some(memory))
+    begin(&entry.build(), Memory::One(memory))
 }
 
 /// Makes what was written before durable (fdatasync).
 pub(crate) fn sync(file: BorrowedFd<'_>) -> io::Result<Operation> {
     let entry = opcode::Fsync::new(types::Fd(file.as_raw_fd()));
-    begin(&entry.flags(types::FsyncFlags::DATASYNC).build(), None)
+    begin(
+        &entry.flags(types::FsyncFlags::DATASYNC).build(),
+        Memory::Nothing,
+    )
 }
 
-fn begin(entry: &squeue::Entry, memory: Option<Rc<DmaBuffer>>) -> io::Result<Operation> {
+fn begin(entry: &squeue::Entry, memory: Memory) -> io::Result<Operation> {
     open()?;
     RING.with_borrow_mut(|ring| match ring {
         Some(ring) => Ok(ring.begin(entry, memory)),
@@ -156,7 +190,7 @@ impl Ring {
         })
     }
 
-    fn begin(&mut self, entry: &squeue::Entry, memory: Option<Rc<DmaBuffer>>) -> Operation {
+    fn begin(&mut self, entry: &squeue::Entry, memory: Memory) -> Operation {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::Free);
             self.slots.len() as u32 - 1

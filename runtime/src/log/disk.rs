@@ -122,21 +122,32 @@ impl File {
         }
     }
 
-    /// Writes the whole memory behind a chunk.
-    pub(super) async fn write(&self, chunk: &Chunk, offset: u64) -> io::Result<()> {
+    /// Writes the whole memory behind some chunks (at least one, at most 1,024), one after the other.
+    pub(super) async fn write(&self, chunks: &[&Chunk], offset: u64) -> io::Result<()> {
         faults::meet(faults::Call::Write).await?;
-        let buffer = chunk.buffer().clone();
+        let buffers = chunks.iter().map(|chunk| chunk.buffer());
         match &self.0 {
             Kind::Real(file) => {
-                let len = buffer.len();
-                match ring::write(descriptor(file), buffer, offset)?.await? {
+                let len = buffers.clone().map(|buffer| buffer.len()).sum();
+                let written = match chunks {
+                    [only] => ring::write(descriptor(file), only.buffer().clone(), offset),
+                    _ => ring::write_many(descriptor(file), buffers.cloned().collect(), offset),
+                };
+                match written?.await? {
                     written if written == len => Ok(()),
                     // In a file that was written in full before, a short write is the device's failure.
                     _ => Err(Errno::IO.into()),
                 }
             }
             #[cfg(feature = "sim")]
-            Kind::Sim(file) => file.write(buffer.as_bytes(), offset).await,
+            Kind::Sim(file) => {
+                let mut offset = offset;
+                for buffer in buffers {
+                    file.write(buffer.as_bytes(), offset).await?;
+                    offset += buffer.len() as u64;
+                }
+                Ok(())
+            }
         }
     }
 

@@ -152,7 +152,7 @@ impl Segment {
             index,
         };
         trailer.encode(&self.stamp, block.as_mut_slice());
-        file.write(&block.freeze(BLOCK_LEN as usize), u64::from(self.end()))
+        file.write(&[&block.freeze(BLOCK_LEN as usize)], u64::from(self.end()))
             .await?;
         file.sync().await
     }
@@ -176,7 +176,7 @@ impl Segment {
             front.copy_from_slice(piece);
             rest.fill(0);
             let len = chunk.capacity();
-            file.write(&chunk.freeze(len), at).await?;
+            file.write(&[&chunk.freeze(len)], at).await?;
             at += len as u64;
         }
         Ok(Some(index.place(end)))
@@ -203,7 +203,7 @@ pub(super) async fn fill(
         while done < len {
             // The last piece reaches back over zeros already there.
             let at = done.min(len - piece);
-            file.write(&zeros, u64::from(at)).await?;
+            file.write(&[&zeros], u64::from(at)).await?;
             done = at + piece;
             if !pace(done).await {
                 return Err(io::ErrorKind::Interrupted.into());
@@ -241,7 +241,7 @@ pub(super) async fn begin(
         len,
     }
     .encode(block.as_mut_slice());
-    file.write(&block.freeze(BLOCK_LEN as usize), 0).await?;
+    file.write(&[&block.freeze(BLOCK_LEN as usize)], 0).await?;
     if !left_out!(PreparationSync) {
         file.sync().await?;
     }
