@@ -219,7 +219,8 @@ fn has_come(manners: &mut Manners) -> bool {
         let offered = clock::micros();
         rustix::thread::sched_yield();
         let micros = clock::micros() - offered;
-        let has_come = look();
+        // Where nobody ran meanwhile there is nothing to look for; the nap ends at once if there is, all the same.
+        let has_come = micros >= FREE_MICROS && look();
         let goes_on = manners.came_back(micros, has_come);
         if has_come || !goes_on {
             return has_come;
@@ -243,9 +244,9 @@ fn look_elsewhere(now: u64) -> bool {
 /// Sleeps for a moment, if nothing but sockets, ring and others can matter meanwhile; whether something has come.
 /// It is a tenth of what it costs to sleep and to be woken through glommio.
 fn nap() -> bool {
-    let now = clock::micros();
-    // The moment counts from the next tick of the kernel's clock on.
-    if timer::next() < now + 2 * u64::from(NAP_MILLIS_MAX) * 1000 {
+    // Deadlines are looked at after each nap, so they are late by one at most. Who counts microseconds is waited for
+    // without.
+    if timer::next_precise() < clock::micros() + 2 * u64::from(NAP_MILLIS_MAX) * 1000 {
         return false;
     }
     let may = OTHERS.with_borrow(|others| others.iter().all(|other| other.lie_down()));

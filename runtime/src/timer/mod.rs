@@ -24,7 +24,7 @@ use wheel::{Key, Wheel};
 #[error("deadline passed")]
 pub struct Elapsed;
 
-/// Ready `micros` from now: never early, and late by a tick (about 1 ms) at most on an idle shard.
+/// Ready `micros` from now: never early, and late by a tick and a nap (about 1 ms each) at most on an idle shard.
 pub fn sleep(micros: u64) -> Sleep {
     sleep_until(clock::after(micros))
 }
@@ -217,10 +217,9 @@ pub(crate) fn look(now: u64) -> bool {
     driver.is_some() || is_precise
 }
 
-/// Nothing is due before.
-pub(crate) fn next() -> u64 {
-    let next = TIMERS.with(|timers| timers.planned.get());
-    next.min(precise::next())
+/// Nothing is due before that has to be told without delay.
+pub(crate) fn next_precise() -> u64 {
+    precise::next()
 }
 
 /// The driver of this shard's timers; `shard` runs it as long as the shard lives. Dropping it ends
