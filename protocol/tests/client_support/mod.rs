@@ -15,6 +15,7 @@
 //!                                 see `message` for all its words
 //! > body text\r\n                 a chunk of content;  > end, > reset, > quit, > tls, > established
 //! > unsent yes                    the content that begins is only collected;  > unsent no  it has left
+//! > left                          the oldest that was collected has
 //! > chunk 5 last                  announces a chunk, where `? Chunk` has told that one is due
 //! > auth PLAIN text               with an initial response (`\` for an empty one, nothing for none)
 //! > auth-long PLAIN text          the same, where it is too long to go along
@@ -251,6 +252,7 @@ impl Run<'_> {
             }
             "end" => self.session.end_body(&mut out),
             "unsent" => self.session.set_unsent(rest == "yes"),
+            "left" => self.session.end_has_left(),
             "reset" => assert!(self.session.reset(&mut out), "too late for reset"),
             "no-reset" => assert!(!self.session.reset(&mut out), "reset was not too late"),
             "quit" => assert!(self.session.quit(&mut out), "QUIT was not sent"),

@@ -2,7 +2,8 @@
 //! between a stream and the protocol's session. It awaits, and decides nothing.
 //!
 //! Where the peer offers PIPELINING, the end of one message and the envelope of the next leave in one
-//! write, so up to two parcels are in work: the older waits for its answer, the newer is being sent.
+//! write, and with CHUNKING the next one as a whole, if they are small. So up to two parcels are in work: the older
+//! waits for its answer, the newer is being sent.
 
 use super::connect::{Connected, describe};
 use super::output::Output;
@@ -238,7 +239,9 @@ impl<S: Source> Connection<'_, S> {
         let Some(message) = work.message.take() else {
             return Ok(ControlFlow::Continue(()));
         };
-        if self.output.has_content() {
+        // What is noted before a message's end is sent needs what is before it to have left.
+        let joins = self.output.can_join() && !self.settings.records_doubt;
+        if self.output.has_content() && !joins {
             self.flush().await?;
         }
         self.session.set_unsent(true);
@@ -289,8 +292,8 @@ impl<S: Source> Connection<'_, S> {
         loop {
             let (stream, inbox) = (&mut self.stream, &mut self.inbox);
             let stretch = self.output.flush(stream, inbox, deadline).await;
-            if self.output.has_ended() {
-                self.session.set_unsent(false);
+            for _ in 0..self.output.take_ended() {
+                self.session.end_has_left();
             }
             match stretch {
                 Ok(Stretch::Written) => return Ok(has_heard),

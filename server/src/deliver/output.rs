@@ -1,5 +1,5 @@
-//! What goes out on a connection in one write: commands, content where it lies, and the commands
-//! behind it.
+//! What goes out on a connection in one write: commands, content where it lies, and the commands behind it, of up to
+//! two messages. What those are is `connection`'s.
 
 use mailrail_runtime::buffer::Chunk;
 use mailrail_runtime::net::inbox::Inbox;
@@ -16,33 +16,39 @@ const CONTENT_LEN_MAX: usize = 1024 * 1024;
 /// socket's buffer takes them at once, and hardly anything lies between the note and their leaving.
 const LAST_LEN_MAX: usize = 1024;
 
-/// Bytes that wait to be written, in order: before the content, content, behind it.
+/// Up to so many bytes of content wait for a next message to leave with them: of small messages two cost one write, and
+/// what is longer costs several anyway.
+const JOIN_LEN_MAX: usize = 64 * 1024;
+
+/// Bytes that wait to be written, in order: commands, and content where they say it goes.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    before: Vec<u8>,
-    content: Vec<Chunk>,
+    /// All of them, one behind the other.
+    commands: Vec<u8>,
+    /// Each with the bytes of commands that go before it.
+    content: Vec<(usize, Chunk)>,
     content_len: usize,
-    behind: Vec<u8>,
     /// How many of all these bytes have gone.
     written: usize,
-    /// How many have to, until the end of the content has.
-    end: Option<usize>,
-    has_ended: bool,
+    /// How many have to, until a content's end has: of those whose end has not. One after the other.
+    ends: Vec<usize>,
+    ended_count: usize,
 }
 
 impl Output {
     /// Where commands are appended.
     pub(super) fn commands(&mut self) -> &mut Vec<u8> {
-        if self.content.is_empty() {
-            &mut self.before
-        } else {
-            &mut self.behind
-        }
+        &mut self.commands
     }
 
     /// Whether there is content that is not written yet.
     pub(super) fn has_content(&self) -> bool {
         !self.content.is_empty()
+    }
+
+    /// Whether another message's content may leave in the same write.
+    pub(super) fn can_join(&self) -> bool {
+        self.content_len <= JOIN_LEN_MAX
     }
 
     /// Whether it is to be written before more content is added.
@@ -52,14 +58,14 @@ impl Output {
 
     /// Appends content.
     pub(super) fn push(&mut self, content: Chunk) {
-        debug_assert!(self.behind.is_empty(), "nothing follows the content yet");
         self.content_len += content.len();
-        self.content.push(content);
+        self.content.push((self.commands.len(), content));
     }
 
-    /// Takes the last bytes of the content away, so that the peer cannot have all of it yet.
+    /// Takes the last bytes of the content away, so that the peer cannot have all of it yet. Nothing may follow it.
     pub(super) fn keep_last(&mut self) -> Option<Chunk> {
-        let end = self.content.pop()?;
+        let (before, end) = self.content.pop()?;
+        debug_assert_eq!(before, self.commands.len(), "nothing follows the content");
         self.content_len -= end.len();
         let cut = end.len().saturating_sub(LAST_LEN_MAX);
         if cut > 0 {
@@ -68,14 +74,14 @@ impl Output {
         Some(end.slice(cut..end.len()))
     }
 
-    /// The end of the content is the last that was appended.
+    /// The end of a content is the last that was appended.
     pub(super) fn mark_end(&mut self) {
-        self.end = Some(self.before.len() + self.content_len + self.behind.len());
+        self.ends.push(self.commands.len() + self.content_len);
     }
 
-    /// Says once when the end of the content was written.
-    pub(super) fn has_ended(&mut self) -> bool {
-        std::mem::take(&mut self.has_ended)
+    /// How many contents were written to their end since it was last asked.
+    pub(super) fn take_ended(&mut self) -> usize {
+        std::mem::take(&mut self.ended_count)
     }
 
     /// Writes all there is, or until the peer is heard.
@@ -85,35 +91,152 @@ impl Output {
         inbox: &mut Inbox,
         deadline: u64,
     ) -> io::Result<Stretch> {
-        let written = &mut self.written;
+        let mut written = self.written;
         let stretch = if self.content.is_empty() {
-            if self.before.is_empty() {
+            if self.commands.is_empty() {
                 return Ok(Stretch::Written);
             }
-            let slices = [self.before.as_slice()];
-            stream
-                .write_listening(&slices, written, inbox, deadline)
-                .await
+            let slices = [self.commands.as_slice()];
+            let write = stream.write_listening(&slices, &mut written, inbox, deadline);
+            write.await
         } else {
-            let slices: Vec<&[u8]> = std::iter::once(self.before.as_slice())
-                .chain(self.content.iter().map(Chunk::as_slice))
-                .chain(std::iter::once(self.behind.as_slice()))
-                .filter(|slice| !slice.is_empty())
-                .collect();
-            stream
-                .write_listening(&slices, written, inbox, deadline)
-                .await
+            let slices = self.slices();
+            let write = stream.write_listening(&slices, &mut written, inbox, deadline);
+            write.await
         };
-        if self.end.is_some_and(|end| end <= self.written) {
-            (self.end, self.has_ended) = (None, true);
+        self.wrote(written, matches!(stretch, Ok(Stretch::Written)));
+        stretch
+    }
+
+    /// All there is, in order.
+    fn slices(&self) -> Vec<&[u8]> {
+        // Commands go before a message's first slice of content, and behind its last.
+        let mut slices = Vec::with_capacity(self.content.len() + 2 * self.ends.len() + 2);
+        let mut cut = 0;
+        for (before, content) in &self.content {
+            if *before > cut {
+                slices.push(&self.commands[cut..*before]);
+                cut = *before;
+            }
+            slices.push(content.as_slice());
         }
-        if matches!(stretch, Ok(Stretch::Written)) {
-            self.before.clear();
+        if cut < self.commands.len() {
+            slices.push(&self.commands[cut..]);
+        }
+        slices
+    }
+
+    /// So many bytes have gone, or all.
+    fn wrote(&mut self, written: usize, is_all: bool) {
+        self.written = written;
+        let ended_count = self.ends.iter().take_while(|end| **end <= written).count();
+        self.ends.drain(..ended_count);
+        self.ended_count += ended_count;
+        if is_all {
+            self.commands.clear();
             self.content.clear();
             self.content_len = 0;
-            self.behind.clear();
             self.written = 0;
         }
-        stretch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mailrail_runtime::buffer::{ChunkMut, ChunkSize};
+
+    fn chunk(bytes: &[u8]) -> Chunk {
+        let mut chunk = ChunkMut::with_len(ChunkSize::Small);
+        chunk.as_mut_slice()[..bytes.len()].copy_from_slice(bytes);
+        chunk.freeze(bytes.len())
+    }
+
+    /// `C` commands, `D` data, `E` the end of a message.
+    fn output(parts: &[(char, &str)]) -> Output {
+        let mut output = Output::default();
+        for (kind, bytes) in parts {
+            match kind {
+                'C' => output.commands().extend_from_slice(bytes.as_bytes()),
+                'D' => output.push(chunk(bytes.as_bytes())),
+                _ => output.mark_end(),
+            }
+        }
+        output
+    }
+
+    #[test]
+    fn everything_leaves_in_the_order_in_which_it_was_appended() {
+        let cases: &[(&[(char, &str)], &[&str])] = &[
+            (&[], &[]),
+            (&[('C', "QUIT")], &["QUIT"]),
+            (&[('D', "a"), ('D', "b")], &["a", "b"]),
+            (
+                &[
+                    ('C', "MAIL"),
+                    ('C', "RCPT"),
+                    ('D', "a"),
+                    ('D', "b"),
+                    ('C', "."),
+                ],
+                &["MAILRCPT", "a", "b", "."],
+            ),
+            (
+                &[
+                    ('C', "BDAT 1"),
+                    ('D', "a"),
+                    ('E', ""),
+                    ('C', "MAIL"),
+                    ('C', "BDAT 1"),
+                    ('D', "b"),
+                    ('E', ""),
+                    ('C', "MAIL"),
+                ],
+                &["BDAT 1", "a", "MAILBDAT 1", "b", "MAIL"],
+            ),
+        ];
+        for (parts, slices) in cases {
+            let slices: Vec<&[u8]> = slices.iter().map(|slice| slice.as_bytes()).collect();
+            assert_eq!(output(parts).slices(), slices, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_has_ended_when_its_last_byte_has_gone() {
+        let parts = [
+            ('C', "DATA"),
+            ('D', "abc"),
+            ('C', "."),
+            ('E', ""),
+            ('C', "MAIL"),
+            ('D', "de"),
+            ('E', ""),
+        ];
+        for (steps, ended) in [
+            (&[7, 8, 13, 14][..], &[0, 1, 0, 1][..]),
+            (&[4, 14], &[0, 2]),
+            (&[9, 14], &[1, 1]),
+        ] {
+            let mut output = output(&parts);
+            for (written, ended) in steps.iter().zip(ended) {
+                output.wrote(*written, *written == 14);
+                assert_eq!(output.take_ended(), *ended, "{steps:?} at {written}");
+            }
+            assert!(!output.has_content() && output.slices().is_empty());
+        }
+    }
+
+    #[test]
+    fn the_last_bytes_can_be_kept_back() {
+        let content: Vec<u8> = (0..3000_u32).map(|number| number as u8).collect();
+        for (len, left) in [(3000, 3000 - LAST_LEN_MAX), (LAST_LEN_MAX, 0), (1, 0)] {
+            let mut output = output(&[('C', "MAIL")]);
+            output.push(chunk(&content[..len]));
+            let last = output.keep_last().unwrap();
+            assert_eq!(last.as_slice(), &content[left..len]);
+            let slices = output.slices();
+            assert_eq!(slices.concat(), [b"MAIL", &content[..left]].concat());
+        }
+        assert!(output(&[('C', "MAIL")]).keep_last().is_none());
     }
 }

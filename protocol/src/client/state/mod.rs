@@ -206,13 +206,24 @@ impl<'c> Session<'c> {
     /// Says whether of the content that `segments` was last asked for something has not left yet, be it its end
     /// alone. By itself the session takes for sent what it has given; who collects it to write it all at once,
     /// and calls `receive` while the peer takes no more, says `true` when the content begins, and `false` when
-    /// its end was written. In between an answer to it comes too early, as if `end_body` had not been called: a
-    /// refusal is [`Event::Refused`], a success is none, and of a connection that ends nothing is in doubt.
+    /// everything was written, or [`end_has_left`](Self::end_has_left). In between an answer to it comes too
+    /// early, as if `end_body` had not been called: a refusal is [`Event::Refused`], a success is none, and of a
+    /// connection that ends nothing is in doubt.
     ///
-    /// What was collected has to be written before the next content.
+    /// A second content may be collected behind the end of the first.
     pub const fn set_unsent(&mut self, unsent: bool) {
         self.unsent = unsent;
         self.older_unsent &= unsent;
+    }
+
+    /// Of the contents that were collected the oldest has left, with its end: where two are written at once, one
+    /// call for each. Without it an answer to the first, while the peer takes no more of the second, would come
+    /// too early.
+    pub const fn end_has_left(&mut self) {
+        match self.older_unsent {
+            true => self.older_unsent = false,
+            false => self.unsent = false,
+        }
     }
 
     /// Gives up the newest transaction: `Over` will follow. `false` if it is too late, since the
