@@ -147,13 +147,15 @@ mod tests {
     use mailrail_runtime::buffer::{ChunkMut, ChunkSize};
 
     fn chunk(bytes: &[u8]) -> Chunk {
-        let mut chunk = ChunkMut::with_len(ChunkSize::Small);
+        let mut chunk = ChunkMut::new(ChunkSize::Small);
         chunk.as_mut_slice()[..bytes.len()].copy_from_slice(bytes);
         chunk.freeze(bytes.len())
     }
 
     /// `C` commands, `D` data, `E` the end of a message.
-    fn output(parts: &[(char, &str)]) -> Output {
+    type Part = (char, &'static str);
+
+    fn output(parts: &[Part]) -> Output {
         let mut output = Output::default();
         for (kind, bytes) in parts {
             match kind {
@@ -167,7 +169,7 @@ mod tests {
 
     #[test]
     fn everything_leaves_in_the_order_in_which_it_was_appended() {
-        let cases: &[(&[(char, &str)], &[&str])] = &[
+        let cases: [(&[Part], &[&str]); 5] = [
             (&[], &[]),
             (&[('C', "QUIT")], &["QUIT"]),
             (&[('D', "a"), ('D', "b")], &["a", "b"]),

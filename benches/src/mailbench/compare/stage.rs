@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// Seconds of the round that finds out how fast a server is, where the length of a round is given in seconds.
 const CALIBRATION_S: f64 = 2.0;
 /// Seconds of the phase in which system calls are counted.
-const SYSCALLS_S: f64 = 2.0;
+const SYSCALLS_S: f64 = 4.0;
 /// Before it a shorter one, by this part, is counted and taken off: what connections cost at their begin and end.
 const SHORT_PART: u64 = 4;
 /// A sink to which nothing came for so long is quiet, and is looked at so often.
@@ -265,8 +265,7 @@ impl Stage<'_> {
             if contestant.missing.is_some() {
                 continue;
             }
-            let count = Amount::Seconds(SYSCALLS_S).messages(contestant.rate);
-            let messages = count.min(contestant.messages);
+            let messages = Amount::Seconds(SYSCALLS_S).messages(contestant.rate);
             let short = messages / SHORT_PART;
             let both = self
                 .counted(play, contestant, server, short)
