@@ -383,6 +383,32 @@ mod tests {
     }
 
     #[test]
+    fn many_are_written_one_behind_the_other_and_kept_until_then() {
+        run_one(async {
+            let filled = |len: usize, byte| {
+                let mut chunk = ChunkMut::with_len(len);
+                chunk.as_mut_slice().fill(byte);
+                chunk.freeze(len).buffer().clone()
+            };
+            let memories = vec![filled(4096, b'a'), filled(8192, b'b'), filled(4096, b'c')];
+            let weak: Vec<_> = memories.iter().map(Rc::downgrade).collect();
+            let file = tempfile::tempfile().unwrap();
+            let operation = write_many(file.as_fd(), memories, 4096).unwrap();
+            // Also when nobody waits.
+            drop(operation);
+            look_until(|| weak.iter().all(|memory| memory.upgrade().is_none()));
+            let mut expected = vec![0; 4096];
+            for (len, byte) in [(4096, b'a'), (8192, b'b'), (4096, b'c')] {
+                expected.resize(expected.len() + len, byte);
+            }
+            let mut written = Vec::new();
+            (&file).read_to_end(&mut written).unwrap();
+            assert!(written == expected);
+        })
+        .unwrap();
+    }
+
+    #[test]
     fn a_ring_that_ends_waits_for_what_is_under_way() {
         run_one(async {
             let (_operation, memory, mut reader, len) = stuck();

@@ -10,28 +10,24 @@
 //! Lives on the log's shard from `open` to `close`.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::task::Poll;
 
 use super::batch::Batch;
 use super::record::{BLOCK_LEN, RECORD_HEADER_LEN};
+use super::run::{all, runs};
 use super::segment::Segment;
 use super::state::{Fate, Filling, Ready, State};
 use super::{
     AppendError, Appended, CommitError, Durability, Label, Message, Options, Position, ROOM,
     Stored, Ticket, Urgency, disk,
 };
-use crate::buffer::{Chunk, ChunkMut, ChunkSize};
+use crate::buffer::{ChunkMut, ChunkSize};
 use crate::signal::Notify;
 
 /// Bytes of batches that share one sync.
 const FLIGHT_LEN_MAX: usize = 2 << 20;
-
-/// Chunks in one call: below what the kernel takes (1,024).
-const RUN_COUNT_MAX: usize = 256;
 
 /// What all clones of a log share.
 #[derive(Debug)]
@@ -408,9 +404,12 @@ impl Inner {
 
     async fn write_and_sync(&self, segment: &Segment, flight: &[Ready]) -> io::Result<()> {
         let file = segment.file().await?;
-        let runs = runs(flight);
+        let batches = flight
+            .iter()
+            .map(|ready| (u64::from(ready.fate.offset), ready.chunks()));
+        let runs = runs(batches);
         let writes = runs.iter().map(|run| file.write(&run.chunks, run.offset));
-        all(writes.collect()).await?;
+        all(writes).await?;
         flight.iter().for_each(|ready| ready.fate.written.set(true));
         if !flight.iter().any(|ready| ready.sync) {
             return Ok(());
@@ -435,65 +434,6 @@ impl Inner {
         self.synced.notify_all();
         result
     }
-}
-
-/// Chunks that are written by one call.
-struct Run<'c> {
-    offset: u64,
-    len: u64,
-    chunks: Vec<&'c Chunk>,
-}
-
-/// The chunks of a flight, those that lie one behind the other in one run: of messages of 100 KB that is a call for
-/// each flight instead of two for each message.
-fn runs(flight: &[Ready]) -> Vec<Run<'_>> {
-    let mut runs: Vec<Run<'_>> = Vec::new();
-    for ready in flight {
-        let mut offset = u64::from(ready.fate.offset);
-        for chunk in ready.chunks() {
-            let len = chunk.buffer().len() as u64;
-            match runs.last_mut() {
-                Some(run) if run.offset + run.len == offset && run.chunks.len() < RUN_COUNT_MAX => {
-                    run.chunks.push(chunk);
-                    run.len += len;
-                }
-                _ => runs.push(Run {
-                    offset,
-                    len,
-                    chunks: vec![chunk],
-                }),
-            }
-            offset += len;
-        }
-    }
-    runs
-}
-
-/// Runs all of them at the same time; the first error counts, but none is left behind.
-async fn all(futures: Vec<impl Future<Output = io::Result<()>>>) -> io::Result<()> {
-    let mut futures: Vec<_> = futures
-        .into_iter()
-        .map(|future| Some(Box::pin(future)))
-        .collect();
-    let mut result = Ok(());
-    poll_fn(|context| {
-        let mut open = false;
-        for slot in &mut futures {
-            let Some(future) = slot else { continue };
-            match future.as_mut().poll(context) {
-                Poll::Pending => open = true,
-                Poll::Ready(ended) => {
-                    *slot = None;
-                    if result.is_ok() {
-                        result = ended;
-                    }
-                }
-            }
-        }
-        if open { Poll::Pending } else { Poll::Ready(()) }
-    })
-    .await;
-    result
 }
 
 /// Chunks with a copy of a payload too long for the shared batch.

@@ -141,12 +141,15 @@ impl File {
             }
             #[cfg(feature = "sim")]
             Kind::Sim(file) => {
-                let mut offset = offset;
-                for buffer in buffers {
-                    file.write(buffer.as_bytes(), offset).await?;
-                    offset += buffer.len() as u64;
-                }
-                Ok(())
+                // All at once: a process that dies leaves some of them, and not always the first.
+                let offsets = buffers.clone().scan(offset, |next, buffer| {
+                    let offset = *next;
+                    *next += buffer.len() as u64;
+                    Some(offset)
+                });
+                let write = |(buffer, offset)| file.write(buffer, offset);
+                let bytes = buffers.clone().map(|buffer| buffer.as_bytes());
+                super::run::all(bytes.zip(offsets).map(write)).await
             }
         }
     }

@@ -40,6 +40,7 @@ mod recover;
 mod replay;
 #[cfg(test)]
 mod reserve_tests;
+mod run;
 mod segment;
 mod state;
 #[cfg(test)]

@@ -202,6 +202,8 @@ pub(super) async fn attend() {
             Poll::Pending
         })
         .await;
+        // Of queues that become active at once, any may be the first; here those that have work are to be.
+        glommio::executor().yield_task_queue_now().await;
     }
 }
 
