@@ -59,8 +59,8 @@
 //! What else there is:
 //!
 //! * **Early answers**: while the content is being sent the peer may be heard, and refuse it: `receive` between two
-//!   pieces, and [`Session::set_unsent`] where they are collected first. Without it a peer that stops reading
-//!   is heard only when the caller gives up writing.
+//!   pieces, and [`Session::set_unsent`] and [`Session::end_has_left`] where they are collected first. Without it a
+//!   peer that stops reading is heard only when the caller gives up writing.
 //! * **TLS**: `start_tls` behind `Ready`, shake hands at `Handshake`, then `tls_established`; or
 //!   [`Session::over_tls`] where the connection is encrypted from its first byte on.
 //! * **AUTH**: `auth`, then `respond` or `cancel_auth` to each `Challenge`, until `Authenticated` or

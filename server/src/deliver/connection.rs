@@ -133,7 +133,9 @@ impl<S: Source> Connection<'_, S> {
         let mut is_all_heard = true;
         loop {
             if is_all_heard {
-                self.begin().await;
+                if let Err(end) = self.begin().await {
+                    return end;
+                }
                 match self.write().await {
                     Ok(ControlFlow::Break(())) => continue,
                     Ok(ControlFlow::Continue(())) => {}
@@ -169,20 +171,46 @@ impl<S: Source> Connection<'_, S> {
         }
     }
 
+    /// Whether the dialogue is ready for a next parcel.
+    fn can_begin(&self) -> bool {
+        !self.is_quitting
+            && self.works.len() < 2
+            && self.works.back().is_none_or(|work| work.message.is_none())
+            && self.session.can_begin()
+            && self.begun_count < self.settings.message_count_max
+            && !self.source.is_stopping()
+    }
+
     /// Takes the next parcel, if the dialogue is ready for one.
-    async fn begin(&mut self) {
-        if self.is_quitting
-            || self.works.len() >= 2
-            || self.works.back().is_some_and(|work| work.message.is_some())
-            || !self.session.can_begin()
-            || self.begun_count >= self.settings.message_count_max
-            || self.source.is_stopping()
+    async fn begin(&mut self) -> Result<(), End> {
+        let source = self.source;
+        while self.can_begin()
+            && let Some(parcel) = source.take()
         {
-            return;
-        }
-        while let Some(parcel) = self.source.take() {
-            let loaded = self.source.load(&parcel).await;
-            let recipients = self.source.recipients(&parcel);
+            let (loaded, meanwhile) = {
+                let mut loading = pin!(source.load(&parcel));
+                let first = poll_fn(|context| Poll::Ready(loading.as_mut().poll(context)));
+                match first.await {
+                    Poll::Ready(loaded) => (loaded, Ok(true)),
+                    Poll::Pending => {
+                        // What is ready to leave does not wait for the disk.
+                        let flushed = self.flush().await;
+                        (loading.await, flushed.map(|_| self.can_begin()))
+                    }
+                }
+            };
+            match meanwhile {
+                Ok(true) => {}
+                Ok(false) => {
+                    source.give_back(parcel);
+                    return Ok(());
+                }
+                Err(end) => {
+                    source.give_back(parcel);
+                    return Err(end);
+                }
+            }
+            let recipients = source.recipients(&parcel);
             match loaded {
                 Ok(message) => {
                     let lost = unreadable(&message, recipients);
@@ -192,7 +220,7 @@ impl<S: Source> Connection<'_, S> {
                         let status = Status::new(Class::Permanent, 1, 3);
                         let text = "the recipient's address makes no sense";
                         let answer = OwnedAnswer::local(553, status, text);
-                        self.source.settle(parcel, Report::all(lost, answer));
+                        source.settle(parcel, Report::all(lost, answer));
                         continue;
                     }
                     self.session.begin();
@@ -204,17 +232,17 @@ impl<S: Source> Connection<'_, S> {
                         message: Some(message),
                         is_noted: false,
                     });
-                    return;
+                    return Ok(());
                 }
                 Err(reason) => {
                     //= RFC 3463 section 3.4: X.3.0 is an undefined mail system status
                     let status = Status::new(Class::Transient, 3, 0);
                     let answer = OwnedAnswer::local(451, status, &reason);
-                    self.source
-                        .settle(parcel, Report::all(recipients.bits, answer));
+                    source.settle(parcel, Report::all(recipients.bits, answer));
                 }
             }
         }
+        Ok(())
     }
 
     /// Writes what the peer is ready for into the output. `Break`: a message is complete, and the next

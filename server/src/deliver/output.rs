@@ -91,44 +91,23 @@ impl Output {
         inbox: &mut Inbox,
         deadline: u64,
     ) -> io::Result<Stretch> {
-        let mut written = self.written;
-        let stretch = if self.content.is_empty() {
-            if self.commands.is_empty() {
-                return Ok(Stretch::Written);
+        let slices = slices(&self.commands, &self.content);
+        let stretch = match slices.is_empty() {
+            true => Ok(Stretch::Written),
+            false => {
+                let written = &mut self.written;
+                stream
+                    .write_listening(&slices, written, inbox, deadline)
+                    .await
             }
-            let slices = [self.commands.as_slice()];
-            let write = stream.write_listening(&slices, &mut written, inbox, deadline);
-            write.await
-        } else {
-            let slices = self.slices();
-            let write = stream.write_listening(&slices, &mut written, inbox, deadline);
-            write.await
         };
-        self.wrote(written, matches!(stretch, Ok(Stretch::Written)));
+        self.wrote(matches!(stretch, Ok(Stretch::Written)));
         stretch
     }
 
-    /// All there is, in order.
-    fn slices(&self) -> Vec<&[u8]> {
-        // Commands go before a message's first slice of content, and behind its last.
-        let mut slices = Vec::with_capacity(self.content.len() + 2 * self.ends.len() + 2);
-        let mut cut = 0;
-        for (before, content) in &self.content {
-            if *before > cut {
-                slices.push(&self.commands[cut..*before]);
-                cut = *before;
-            }
-            slices.push(content.as_slice());
-        }
-        if cut < self.commands.len() {
-            slices.push(&self.commands[cut..]);
-        }
-        slices
-    }
-
-    /// So many bytes have gone, or all.
-    fn wrote(&mut self, written: usize, is_all: bool) {
-        self.written = written;
+    /// More has gone, or all.
+    fn wrote(&mut self, is_all: bool) {
+        let written = self.written;
         let ended_count = self.ends.iter().take_while(|end| **end <= written).count();
         self.ends.drain(..ended_count);
         self.ended_count += ended_count;
@@ -139,6 +118,24 @@ impl Output {
             self.written = 0;
         }
     }
+}
+
+/// All there is, in order.
+fn slices<'o>(commands: &'o [u8], content: &'o [(usize, Chunk)]) -> Vec<&'o [u8]> {
+    // Commands go before a message's first slice of content, and behind its last.
+    let mut slices = Vec::with_capacity(content.len() + 3);
+    let mut cut = 0;
+    for (before, content) in content {
+        if *before > cut {
+            slices.push(&commands[cut..*before]);
+            cut = *before;
+        }
+        slices.push(content.as_slice());
+    }
+    if cut < commands.len() {
+        slices.push(&commands[cut..]);
+    }
+    slices
 }
 
 #[cfg(test)]
@@ -165,6 +162,17 @@ mod tests {
             }
         }
         output
+    }
+
+    fn all(output: &Output) -> Vec<&[u8]> {
+        slices(&output.commands, &output.content)
+    }
+
+    #[test]
+    fn an_end_with_nothing_before_it_is_told() {
+        let mut output = output(&[('E', "")]);
+        output.wrote(true);
+        assert_eq!(output.take_ended(), 1);
     }
 
     #[test]
@@ -199,7 +207,7 @@ mod tests {
         ];
         for (parts, slices) in cases {
             let slices: Vec<&[u8]> = slices.iter().map(|slice| slice.as_bytes()).collect();
-            assert_eq!(output(parts).slices(), slices, "{parts:?}");
+            assert_eq!(all(&output(parts)), slices, "{parts:?}");
         }
     }
 
@@ -221,10 +229,11 @@ mod tests {
         ] {
             let mut output = output(&parts);
             for (written, ended) in steps.iter().zip(ended) {
-                output.wrote(*written, *written == 14);
+                output.written = *written;
+                output.wrote(*written == 14);
                 assert_eq!(output.take_ended(), *ended, "{steps:?} at {written}");
             }
-            assert!(!output.has_content() && output.slices().is_empty());
+            assert!(!output.has_content() && all(&output).is_empty());
         }
     }
 
@@ -236,7 +245,7 @@ mod tests {
             output.push(chunk(&content[..len]));
             let last = output.keep_last().unwrap();
             assert_eq!(last.as_slice(), &content[left..len]);
-            let slices = output.slices();
+            let slices = all(&output);
             assert_eq!(slices.concat(), [b"MAIL", &content[..left]].concat());
         }
         assert!(output(&[('C', "MAIL")]).keep_last().is_none());
