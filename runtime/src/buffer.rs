@@ -20,8 +20,9 @@ use glommio::io::DmaBuffer;
 /// Every chunk starts and ends on a multiple of this many bytes of memory, and of disk.
 pub const ALIGNMENT: usize = 4096;
 
-/// Chunks kept for reuse, of each size; what comes back beyond it is freed.
-const POOLED_SMALL_MAX: usize = 512;
+/// Chunks kept for reuse, of each size; what comes back beyond it is freed. Of small ones 32 MiB: each message on its way
+/// has one, and a shard may have thousands of connections.
+const POOLED_SMALL_MAX: usize = 4096;
 const POOLED_LARGE_MAX: usize = 64;
 
 const _: () = assert!(ChunkSize::Small.bytes().is_multiple_of(ALIGNMENT));

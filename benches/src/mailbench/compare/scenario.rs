@@ -284,8 +284,8 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "the same messages by 50, 500 and 5,000 sessions",
         servers: Servers::Mailrail,
         rounds: 3,
-        // Twenty on a connection of the most: what it costs to make the connections is not what is asked.
-        amount: Amount::Messages(100_000),
+        // Forty on a connection of the most: what it costs to make the connections is not what is asked.
+        amount: Amount::Messages(200_000),
         ends: Ends::Mailbench,
         vary: Vary::Sessions(&[50, 500, 5000]),
         ..RELAY
