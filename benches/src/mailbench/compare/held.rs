@@ -40,6 +40,8 @@ const SETTLE_MS: u64 = 1500;
 /// A server that makes no attempt for so long has made all it will.
 const QUIET_LIMIT_US: u64 = 5_000_000;
 const SESSIONS: u32 = 100;
+/// Messages that are fed over the same connections: a tenth of what a server may take on each (Mailrail 10,000).
+const PART_MAX: u64 = 100_000;
 /// The domain that the sink's script takes nothing for.
 const WAITING_RECIPIENT: &str = "to@waiting.example";
 
@@ -94,24 +96,29 @@ fn wait_for_nobody(
         sessions: SESSIONS,
         ..super::scenario::LOAD
     };
-    let order = Order {
-        server,
-        load: &load,
-        messages: count,
-        // smtp-source has no runs; it names its files.
-        run: server.port().into(),
-        recipient: Some(WAITING_RECIPIENT),
-        limit_s,
-    };
     let deferred_before = sink.count()?.deferred;
-    // Nobody's source: ours has no say in which domain it writes to.
-    let mut source = Source::start(Ends::Postfix, order, directory)?;
     let deadline_us = clock::after(limit_s * 1_000_000);
-    let is_fed = watch.until(deadline_us, 20, || Ok(source.sent()?.is_some()))?;
-    if !is_fed {
-        return Err(Trouble::Failed(format!(
-            "had not taken {count} messages after {limit_s} s"
-        )));
+    let mut left = count;
+    while left > 0 {
+        let messages = left.min(PART_MAX);
+        let order = Order {
+            server,
+            load: &load,
+            messages,
+            // smtp-source has no runs; it names its files.
+            run: server.port().into(),
+            recipient: Some(WAITING_RECIPIENT),
+            limit_s,
+        };
+        // Nobody's source: ours has no say in which domain it writes to.
+        let mut source = Source::start(Ends::Postfix, order, directory)?;
+        let is_fed = watch.until(deadline_us, 20, || Ok(source.sent()?.is_some()))?;
+        if !is_fed {
+            return Err(Trouble::Failed(format!(
+                "had not taken {count} messages after {limit_s} s"
+            )));
+        }
+        left -= messages;
     }
     let (mut tried, mut at_us) = (0, clock::micros());
     watch.until(deadline_us, 20, || {
