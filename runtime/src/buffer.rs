@@ -7,6 +7,7 @@
 //! Lives on one shard: `Rc` on purpose, nothing here may leave it.
 
 mod loan;
+mod slab;
 
 pub use loan::{Loan, Receipt, lend};
 
@@ -16,19 +17,19 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use glommio::io::DmaBuffer;
+use slab::Span;
 
 /// Every chunk starts and ends on a multiple of this many bytes of memory, and of disk.
 pub const ALIGNMENT: usize = 4096;
 
-/// Chunks kept for reuse, of each size; what comes back beyond it is freed. Of small ones 32 MiB: each message on its way
-/// has one, and a shard may have thousands of connections.
+/// Small chunks kept for reuse, 32 MiB; what comes back beyond it is freed. Each message on its way has one, and a shard
+/// may have thousands of connections.
 const POOLED_SMALL_MAX: usize = 4096;
-const POOLED_LARGE_MAX: usize = 64;
 
 const _: () = assert!(ChunkSize::Small.bytes().is_multiple_of(ALIGNMENT));
 const _: () = assert!(ChunkSize::Large.bytes().is_multiple_of(ALIGNMENT));
 
-/// The two sizes the pool keeps.
+/// The two sizes a message is received into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkSize {
     /// 8 KiB: the first chunk of a message; most messages need no other.
@@ -49,25 +50,59 @@ impl ChunkSize {
 
 /// What the shard has handed out and what it keeps ready.
 struct Pool {
-    small: Vec<Rc<DmaBuffer>>,
-    large: Vec<Rc<DmaBuffer>>,
+    small: Vec<Rc<Block>>,
     held_bytes: usize,
 }
 
 thread_local! {
-    static POOL: RefCell<Pool> =
-        const { RefCell::new(Pool { small: Vec::new(), large: Vec::new(), held_bytes: 0 }) };
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { small: Vec::new(), held_bytes: 0 }) };
 }
 
-impl Pool {
-    /// The free list for memory of exactly `len` bytes, and how many it may keep.
-    const fn list(&mut self, len: usize) -> Option<(&mut Vec<Rc<DmaBuffer>>, usize)> {
-        if len == ChunkSize::Small.bytes() {
-            Some((&mut self.small, POOLED_SMALL_MAX))
-        } else if len == ChunkSize::Large.bytes() {
-            Some((&mut self.large, POOLED_LARGE_MAX))
+/// Where the bytes of a chunk lie: all of them written by somebody, or zeros.
+#[derive(Debug)]
+pub(crate) enum Block {
+    /// Small chunks, of which many are held for long, and what no slab has room for.
+    Alone(DmaBuffer),
+    Span(Span),
+}
+
+impl Block {
+    fn new(len: usize) -> Self {
+        if len > ChunkSize::Small.bytes() && len <= slab::SPAN_LEN_MAX {
+            Self::Span(Span::new(len))
         } else {
-            None
+            let mut buffer = glommio::allocate_dma_buffer_global(len);
+            buffer.as_bytes_mut().fill(0);
+            Self::Alone(buffer)
+        }
+    }
+
+    /// A multiple of the alignment.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Alone(buffer) => buffer.len(),
+            Self::Span(span) => span.len(),
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Alone(buffer) => buffer.as_bytes(),
+            Self::Span(span) => span.as_slice(),
+        }
+    }
+
+    fn as_bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Alone(buffer) => buffer.as_bytes_mut(),
+            Self::Span(span) => span.as_mut_slice(),
+        }
+    }
+
+    fn cut(&mut self, len: usize) {
+        match self {
+            Self::Alone(buffer) => buffer.trim_to_size(len),
+            Self::Span(span) => span.cut(len),
         }
     }
 }
@@ -77,12 +112,10 @@ pub fn held_bytes() -> usize {
     POOL.with_borrow(|pool| pool.held_bytes)
 }
 
-/// Bytes kept ready for reuse on this shard.
+/// Bytes of small chunks kept ready for reuse on this shard.
 #[cfg(test)]
 fn pooled_bytes() -> usize {
-    POOL.with_borrow(|pool| {
-        pool.small.len() * ChunkSize::Small.bytes() + pool.large.len() * ChunkSize::Large.bytes()
-    })
+    POOL.with_borrow(|pool| pool.small.len() * ChunkSize::Small.bytes())
 }
 
 /// A seeded world begins on this thread: what an earlier one left lent for ever is not its.
@@ -108,56 +141,31 @@ pub struct ChunkMut {
 }
 
 impl ChunkMut {
-    /// A chunk of one of the pool's sizes.
+    /// A chunk of one of these sizes.
     pub fn new(size: ChunkSize) -> Self {
-        let pooled = POOL.with_borrow_mut(|pool| pool.list(size.bytes())?.0.pop());
-        match pooled {
-            Some(buffer) => {
-                hold(size.bytes());
-                Self {
-                    memory: Memory {
-                        store: Store::Own(buffer),
-                        held: size.bytes(),
-                    },
-                }
-            }
-            None => Self::zeroed(size.bytes()),
-        }
+        Self::with_len(size.bytes())
     }
 
-    /// A chunk of at least `len` bytes, rounded up to the alignment; the pool's sizes are reused, others
-    /// come from the allocator and go back to it.
+    /// A chunk of at least `len` bytes, rounded up to the alignment.
     ///
     /// # Panics
     /// If `len` is 0.
     pub fn with_len(len: usize) -> Self {
-        match align_up(len) {
-            len if len == ChunkSize::Small.bytes() => Self::new(ChunkSize::Small),
-            len if len == ChunkSize::Large.bytes() => Self::new(ChunkSize::Large),
-            len => Self::zeroed(len),
-        }
+        assert!(len > 0, "a chunk has a byte at least");
+        let len = align_up(len);
+        let pooled = match len == ChunkSize::Small.bytes() {
+            true => POOL.with_borrow_mut(|pool| pool.small.pop()),
+            false => None,
+        };
+        Self::of(pooled.unwrap_or_else(|| Rc::new(Block::new(len))))
     }
 
-    fn zeroed(len: usize) -> Self {
-        let mut chunk = Self::unwritten(len);
-        chunk.as_mut_slice().fill(0);
-        chunk
-    }
-
-    /// Memory nobody has written yet, for the log's batches, which write each byte before it is read:
-    /// clearing 256 KiB for a batch of one small record would cost more than the record.
-    pub(crate) fn unwritten(len: usize) -> Self {
-        assert!(
-            len > 0 && len.is_multiple_of(ALIGNMENT),
-            "a chunk is whole pages: {len}"
-        );
-        let buffer = Rc::new(glommio::allocate_dma_buffer_global(len));
-        hold(len);
+    fn of(block: Rc<Block>) -> Self {
+        let held = block.len();
+        hold(held);
+        let store = Store::Own(block);
         Self {
-            memory: Memory {
-                store: Store::Own(buffer),
-                held: len,
-            },
+            memory: Memory { store, held },
         }
     }
 
@@ -168,7 +176,7 @@ impl ChunkMut {
 
     /// The bytes, to be written.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        self.buffer_mut().as_bytes_mut()
+        self.block_mut().as_bytes_mut()
     }
 
     /// How many bytes fit.
@@ -194,17 +202,25 @@ impl ChunkMut {
     }
 
     /// Cuts the memory itself down to the pages that `len` bytes need, because the disk is given whole
-    /// buffers only. There is no way back, so cut memory is not pooled.
+    /// buffers only. There is no way back, so a cut small chunk is not pooled.
     pub(crate) fn trim(&mut self, len: usize) {
-        let len = align_up(len);
-        if len < self.capacity() {
-            self.buffer_mut().trim_to_size(len);
+        let (len, capacity) = (align_up(len), self.capacity());
+        if len >= capacity {
+            return;
+        }
+        self.block_mut().cut(len);
+        // What the allocator gave is counted in full, since only it knows what it keeps.
+        if let Store::Own(block) = &self.memory.store
+            && matches!(**block, Block::Span(_))
+        {
+            self.memory.held = len;
+            POOL.with_borrow_mut(|pool| pool.held_bytes -= capacity - len);
         }
     }
 
-    fn buffer_mut(&mut self) -> &mut DmaBuffer {
+    fn block_mut(&mut self) -> &mut Block {
         match &mut self.memory.store {
-            Store::Own(buffer) => Rc::get_mut(buffer).expect("a chunk being written has one owner"),
+            Store::Own(block) => Rc::get_mut(block).expect("a chunk being written has one owner"),
             Store::Lent(_) => unreachable!("what was lent is never written"),
         }
     }
@@ -261,11 +277,11 @@ impl Chunk {
         }
     }
 
-    /// The whole buffer behind this chunk, for a write that borrows it; its length is a multiple of the
+    /// The whole memory behind this chunk, for a write that borrows it; its length is a multiple of the
     /// alignment.
-    pub(crate) fn buffer(&self) -> &Rc<DmaBuffer> {
+    pub(crate) fn block(&self) -> &Rc<Block> {
         match &self.memory.store {
-            Store::Own(buffer) => buffer,
+            Store::Own(block) => block,
             Store::Lent(_) => unreachable!("what was lent is never written"),
         }
     }
@@ -294,7 +310,7 @@ struct Memory {
 }
 
 enum Store {
-    Own(Rc<DmaBuffer>),
+    Own(Rc<Block>),
     /// Another shard's memory.
     Lent(loan::Lent),
 }
@@ -302,7 +318,7 @@ enum Store {
 impl Memory {
     fn bytes(&self) -> &[u8] {
         match &self.store {
-            Store::Own(buffer) => buffer.as_bytes(),
+            Store::Own(block) => block.as_bytes(),
             Store::Lent(lent) => lent.bytes(),
         }
     }
@@ -314,18 +330,15 @@ impl Drop for Memory {
         let _ = POOL.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             pool.held_bytes -= self.held;
-            let Store::Own(buffer) = &self.store else {
+            let Store::Own(block) = &self.store else {
                 return;
             };
             // A write that was given up may still be in the kernel's hands and holds its own count; cut
-            // memory would come back under the name of a smaller size and never be whole again.
-            if Rc::strong_count(buffer) > 1 || buffer.len() != self.held {
-                return;
-            }
-            if let Some((list, max)) = pool.list(buffer.len())
-                && list.len() < max
-            {
-                list.push(buffer.clone());
+            // memory would never be whole again.
+            let is_whole = block.len() == ChunkSize::Small.bytes() && self.held == block.len();
+            let is_small = is_whole && matches!(**block, Block::Alone(_));
+            if is_small && Rc::strong_count(block) == 1 && pool.small.len() < POOLED_SMALL_MAX {
+                pool.small.push(block.clone());
             }
         });
     }
@@ -356,36 +369,38 @@ mod tests {
 
     #[test]
     fn pool_keeps_no_more_than_its_bound() {
-        let chunks: Vec<_> = (0..POOLED_LARGE_MAX + 3)
-            .map(|_| ChunkMut::new(ChunkSize::Large))
+        let chunks: Vec<_> = (0..POOLED_SMALL_MAX + 3)
+            .map(|_| ChunkMut::new(ChunkSize::Small))
             .collect();
         drop(chunks);
         assert_eq!(held_bytes(), 0);
-        assert_eq!(pooled_bytes(), POOLED_LARGE_MAX * ChunkSize::Large.bytes());
+        assert_eq!(pooled_bytes(), POOLED_SMALL_MAX * ChunkSize::Small.bytes());
     }
 
     #[test]
     fn odd_lengths_are_whole_pages_and_are_not_pooled() {
         assert_eq!(ChunkMut::with_len(1).capacity(), ALIGNMENT);
         assert_eq!(ChunkMut::with_len(20_000).capacity(), 5 * ALIGNMENT);
-        assert_eq!(ChunkMut::with_len(60_000).capacity(), 15 * ALIGNMENT);
+        let long = ChunkMut::with_len(2 << 20);
+        assert_eq!(long.capacity(), 2 << 20);
+        assert!(long.as_slice().iter().all(|&byte| byte == 0));
+        drop(long);
         assert_eq!(pooled_bytes(), 0);
-        assert!(
-            ChunkMut::with_len(20_000)
-                .as_slice()
-                .iter()
-                .all(|&byte| byte == 0)
-        );
     }
 
     #[test]
-    fn trimmed_memory_is_counted_in_full_and_not_pooled() {
+    fn cut_memory_is_not_pooled_and_no_longer_counted_where_it_went_back() {
         let mut chunk = ChunkMut::new(ChunkSize::Large);
         chunk.trim(5000);
         assert_eq!(chunk.capacity(), 8192);
-        assert_eq!(held_bytes(), 65536);
+        assert_eq!(held_bytes(), 8192);
         let chunk = chunk.freeze(5000);
-        assert_eq!(chunk.buffer().len(), 8192);
+        assert_eq!(chunk.block().len(), 8192);
+        drop(chunk);
+        assert_eq!((held_bytes(), pooled_bytes()), (0, 0));
+        let mut chunk = ChunkMut::new(ChunkSize::Small);
+        chunk.trim(1);
+        assert_eq!((chunk.capacity(), held_bytes()), (4096, 8192));
         drop(chunk);
         assert_eq!((held_bytes(), pooled_bytes()), (0, 0));
     }

@@ -7,9 +7,9 @@
 //!
 //! Nothing is known here of files' contents, and nothing decided. Lives on one shard.
 
+use crate::buffer::Block;
 use crate::net::readiness;
 use crate::shard::courtesy;
-use glommio::io::DmaBuffer;
 use io_uring::{IoUring, opcode, squeue, types};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -42,9 +42,9 @@ enum Slot {
 /// What the kernel reads or writes.
 enum Memory {
     Nothing,
-    One(#[expect(dead_code, reason = "kept")] Rc<DmaBuffer>),
+    One(#[expect(dead_code, reason = "kept")] Rc<Block>),
     Many {
-        _buffers: Vec<Rc<DmaBuffer>>,
+        _blocks: Vec<Rc<Block>>,
         _vectors: Box<[libc::iovec]>,
     },
 }
@@ -75,11 +75,7 @@ pub(crate) fn open() -> io::Result<()> {
 }
 
 /// Writes the whole memory at `offset`; how many bytes were written.
-pub(crate) fn write(
-    file: BorrowedFd<'_>,
-    memory: Rc<DmaBuffer>,
-    offset: u64,
-) -> io::Result<Operation> {
+pub(crate) fn write(file: BorrowedFd<'_>, memory: Rc<Block>, offset: u64) -> io::Result<Operation> {
     let bytes = memory.as_bytes();
     let file = types::Fd(file.as_raw_fd());
     let entry = opcode::Write::new(file, bytes.as_ptr(), bytes.len() as u32).offset(offset);
@@ -90,10 +86,10 @@ pub(crate) fn write(
 /// than 1,024 the kernel writes none.
 pub(crate) fn write_many(
     file: BorrowedFd<'_>,
-    memories: Vec<Rc<DmaBuffer>>,
+    memories: Vec<Rc<Block>>,
     offset: u64,
 ) -> io::Result<Operation> {
-    let vector = |memory: &Rc<DmaBuffer>| libc::iovec {
+    let vector = |memory: &Rc<Block>| libc::iovec {
         iov_base: memory.as_bytes().as_ptr().cast_mut().cast(),
         iov_len: memory.len(),
     };
@@ -101,7 +97,7 @@ pub(crate) fn write_many(
     let (start, count) = (vectors.as_ptr(), vectors.len() as u32);
     let entry = opcode::Writev::new(types::Fd(file.as_raw_fd()), start, count).offset(offset);
     let memory = Memory::Many {
-        _buffers: memories,
+        _blocks: memories,
         _vectors: vectors,
     };
     begin(&entry.build(), memory)
@@ -109,11 +105,7 @@ pub(crate) fn write_many(
 
 /// Reads from `offset` on into the memory, as much as fits or is there; how many bytes were read. Nobody looks into
 /// the memory before the operation is done.
-pub(crate) fn read(
-    file: BorrowedFd<'_>,
-    memory: Rc<DmaBuffer>,
-    offset: u64,
-) -> io::Result<Operation> {
+pub(crate) fn read(file: BorrowedFd<'_>, memory: Rc<Block>, offset: u64) -> io::Result<Operation> {
     let bytes = memory.as_bytes();
     let (start, len) = (bytes.as_ptr().cast_mut(), bytes.len() as u32);
     let entry = opcode::Read::new(types::Fd(file.as_raw_fd()), start, len).offset(offset);
@@ -345,12 +337,12 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
-    fn memory() -> Rc<DmaBuffer> {
-        ChunkMut::with_len(4096).freeze(4096).buffer().clone()
+    fn memory() -> Rc<Block> {
+        ChunkMut::with_len(4096).freeze(4096).block().clone()
     }
 
     /// A write that the kernel cannot do before somebody reads: what it is of, its reader, and how much to read.
-    fn stuck() -> (Operation, Weak<DmaBuffer>, PipeReader, usize) {
+    fn stuck() -> (Operation, Weak<Block>, PipeReader, usize) {
         let (reader, mut writer) = pipe().unwrap();
         // SAFETY: the descriptor is open.
         let room = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_GETPIPE_SZ) };
@@ -388,7 +380,7 @@ mod tests {
             let filled = |len: usize, byte| {
                 let mut chunk = ChunkMut::with_len(len);
                 chunk.as_mut_slice().fill(byte);
-                chunk.freeze(len).buffer().clone()
+                chunk.freeze(len).block().clone()
             };
             let memories = vec![filled(4096, b'a'), filled(8192, b'b'), filled(4096, b'c')];
             let weak: Vec<_> = memories.iter().map(Rc::downgrade).collect();

@@ -78,7 +78,7 @@ impl Inner {
     pub(super) fn append_chunks(
         self: &Rc<Self>,
         label: Label,
-        message: Message,
+        mut message: Message,
     ) -> Result<Stored, AppendError> {
         let len = message.len;
         if len > self.options.copy_max as usize {
@@ -86,6 +86,10 @@ impl Inner {
         }
         let mut state = self.state.borrow_mut();
         let Appended { position, ticket } = self.copy(&mut state, label, message.parts(), len)?;
+        // A small first chunk goes back to the pool as it is.
+        if !message.further.is_empty() {
+            message.trim();
+        }
         Ok(Stored {
             position,
             ticket,
@@ -157,7 +161,7 @@ impl Inner {
         }
         let capacity = state.left().min(self.options.batch_len_max as usize);
         let (batch, fate) = state.begin_batch();
-        let memory = ChunkMut::unwritten(capacity);
+        let memory = ChunkMut::with_len(capacity);
         state.filling = Some(Filling {
             batch,
             memory,
@@ -181,6 +185,8 @@ impl Inner {
             self.keep.notify_one();
         }
         let (batch, fate) = state.begin_batch();
+        // Before what is left of the last block is cleared.
+        message.trim();
         let (position, header) = batch.wrap(
             message.first.as_mut_slice(),
             message.further.iter_mut().map(ChunkMut::as_mut_slice),
@@ -189,7 +195,6 @@ impl Inner {
         );
         fate.segment.note(&header, position.offset, message.parts());
         state.offset += need as u32;
-        message.trim();
         let payload = message.freeze();
         let ticket = Ticket {
             fate: fate.clone(),

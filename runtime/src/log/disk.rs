@@ -125,13 +125,13 @@ impl File {
     /// Writes the whole memory behind some chunks (at least one, at most 1,024), one after the other.
     pub(super) async fn write(&self, chunks: &[&Chunk], offset: u64) -> io::Result<()> {
         faults::meet(faults::Call::Write).await?;
-        let buffers = chunks.iter().map(|chunk| chunk.buffer());
+        let blocks = chunks.iter().map(|chunk| chunk.block());
         match &self.0 {
             Kind::Real(file) => {
-                let len = buffers.clone().map(|buffer| buffer.len()).sum();
+                let len = blocks.clone().map(|block| block.len()).sum();
                 let written = match chunks {
-                    [only] => ring::write(descriptor(file), only.buffer().clone(), offset),
-                    _ => ring::write_many(descriptor(file), buffers.cloned().collect(), offset),
+                    [only] => ring::write(descriptor(file), only.block().clone(), offset),
+                    _ => ring::write_many(descriptor(file), blocks.cloned().collect(), offset),
                 };
                 match written?.await? {
                     written if written == len => Ok(()),
@@ -142,13 +142,13 @@ impl File {
             #[cfg(feature = "sim")]
             Kind::Sim(file) => {
                 // All at once: a process that dies leaves some of them, and not always the first.
-                let offsets = buffers.clone().scan(offset, |next, buffer| {
+                let offsets = blocks.clone().scan(offset, |next, block| {
                     let offset = *next;
-                    *next += buffer.len() as u64;
+                    *next += block.len() as u64;
                     Some(offset)
                 });
-                let write = |(buffer, offset)| file.write(buffer, offset);
-                let bytes = buffers.clone().map(|buffer| buffer.as_bytes());
+                let write = |(block, offset)| file.write(block, offset);
+                let bytes = blocks.clone().map(|block| block.as_bytes());
                 super::run::all(bytes.zip(offsets).map(write)).await
             }
         }
@@ -163,7 +163,7 @@ impl File {
                 let chunk = ChunkMut::with_len(len.max(1));
                 let space = chunk.capacity();
                 let chunk = chunk.freeze(space);
-                let memory = chunk.buffer().clone();
+                let memory = chunk.block().clone();
                 let read = ring::read(descriptor(file), memory, offset)?.await?;
                 Ok(chunk.slice(0..read))
             }

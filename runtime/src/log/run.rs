@@ -25,7 +25,7 @@ where
     let mut runs: Vec<Run<'c>> = Vec::new();
     for (mut offset, chunks) in batches {
         for chunk in chunks {
-            let len = chunk.buffer().len() as u64;
+            let len = chunk.block().len() as u64;
             match runs.last_mut() {
                 Some(run) if run.offset + run.len == offset && run.chunks.len() < RUN_COUNT_MAX => {
                     run.chunks.push(chunk);

@@ -119,7 +119,7 @@ impl Ready {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.chunks().map(|chunk| chunk.buffer().len()).sum()
+        self.chunks().map(|chunk| chunk.block().len()).sum()
     }
 }
 
