@@ -27,17 +27,19 @@ pub(super) struct Desk {
     pub(super) recipients: Vec<Recipient<'static>>,
 }
 
-/// Sends until nothing is left.
-pub(super) async fn run(world: &World) {
+/// Sends until nothing is left. Sessions are numbered from 0 on each shard.
+pub(super) async fn run(world: &World, number: u64) {
     let mut desk = Desk::default();
     let mut failure_count = 0;
     let mut has_arrived = false;
+    let mut turn = Some(world.turn(number).await);
     while world.has_more() {
         let started = clock::micros();
         let end = match connect(world).await {
             Ok(stream) => {
                 let mut dialogue = Dialogue::new(world, stream, started);
                 let opened = dialogue.open().await;
+                turn = None;
                 if !std::mem::replace(&mut has_arrived, true) {
                     world.arrive();
                 }
@@ -52,6 +54,7 @@ pub(super) async fn run(world: &World) {
             }
             Err(why) => End::Lost(why),
         };
+        drop(turn.take());
         match end {
             End::Done => {}
             End::Useless(why) => world.give_up(&why),

@@ -19,9 +19,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 
-/// Sessions that are started before the others may run: that many may knock at once.
+/// Sessions that are started before the others may run.
 const STARTED_AT_ONCE: u64 = 64;
-/// The schedule begins when every session is connected, or after this long.
+/// Sessions of a shard that open their first connections at the same time. Servers are seen that keep five connections
+/// which nobody has accepted; of one more the kernel tells its maker that it stands, and nobody the server.
+const KNOCKING_MAX: u64 = 2;
+/// How long a session waits for each of those before it, at most: a server that takes long to greet is asked by more at
+/// the same time.
+const KNOCK_US_MAX: u64 = 5_000;
+/// The first message goes when every session is connected, or after this long: else those that are would keep the server
+/// from the others.
 const CONNECT_WAIT_US: u64 = 10_000_000;
 /// How our name reads behind EHLO.
 const HOSTNAME: &str = "source.example";
@@ -60,6 +67,10 @@ pub(super) struct World {
     supply: RefCell<Supply>,
     /// Whoever waits for a message to be due.
     idle: Notify,
+    /// Sessions that open their first connections.
+    knocking_count: Cell<u64>,
+    /// Whoever waits for one of them less.
+    knocked: Notify,
     /// Sessions whose first connection stands, or failed.
     arrived_count: Cell<u64>,
     arrived: Notify,
@@ -85,6 +96,8 @@ impl World {
             tally: RefCell::new(Tally::new(clock::micros(), plan.keeps_copies)),
             supply: RefCell::new(Supply::new(share)),
             idle: Notify::new(),
+            knocking_count: Cell::new(0),
+            knocked: Notify::new(),
             arrived_count: Cell::new(0),
             arrived: Notify::new(),
             session_count: part(plan.session_count.into(), share.index, share.count),
@@ -120,6 +133,19 @@ impl World {
         self.supply.borrow().has_more()
     }
 
+    /// Waits until few enough others knock, or have had their time for it.
+    pub(super) async fn turn(&self, number: u64) -> Turn<'_> {
+        let patience = clock::after(KNOCK_US_MAX * number);
+        while self.knocking_count.get() >= KNOCKING_MAX {
+            let knocked = self.knocked.notified();
+            if timer::until(patience, knocked).await.is_err() {
+                break;
+            }
+        }
+        self.knocking_count.set(self.knocking_count.get() + 1);
+        Turn(self)
+    }
+
     /// A session's first connection stands, or failed.
     pub(super) fn arrive(&self) {
         self.arrived_count.set(self.arrived_count.get() + 1);
@@ -145,6 +171,21 @@ impl World {
     }
 }
 
+/// Leave to knock: to open a first connection.
+pub(super) struct Turn<'w>(&'w World);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let World {
+            knocking_count,
+            knocked,
+            ..
+        } = self.0;
+        knocking_count.set(knocking_count.get() - 1);
+        knocked.notify_one();
+    }
+}
+
 /// The life of a shard: until every session has ended. Then it hands over what they saw.
 pub(super) async fn inhabit(place: Place<Letter>, work: Arc<Work>, results: mpsc::Sender<Tally>) {
     let share = work.plan.share(place.index, place.count);
@@ -163,15 +204,14 @@ pub(super) async fn inhabit(place: Place<Letter>, work: Arc<Work>, results: mpsc
         Lane::Background,
         hear_letters(place.mesh, Rc::clone(&world), Rc::clone(&sessions)),
     );
-    let rhythm = share
-        .rate
-        .map(|_| shard::spawn(Lane::Deliver, keep_rhythm(Rc::clone(&world))));
+    let is_timed = share.rate.is_some();
+    let rhythm = shard::spawn(Lane::Deliver, keep_rhythm(Rc::clone(&world), is_timed));
     for number in 0..world.session_count {
         let Some(pass) = gate.enter() else { break };
         let world = Rc::clone(&world);
         let task = shard::spawn(Lane::Deliver, async move {
             let _pass = pass;
-            session::run(&world).await;
+            session::run(&world, number).await;
         });
         sessions.borrow_mut().push(task);
         if number % STARTED_AT_ONCE == STARTED_AT_ONCE - 1 {
@@ -180,7 +220,7 @@ pub(super) async fn inhabit(place: Place<Letter>, work: Arc<Work>, results: mpsc
     }
     gate.close();
     gate.closed().await;
-    for task in [Some(letters), rhythm].into_iter().flatten() {
+    for task in [letters, rhythm] {
         task.cancel().await;
     }
     let none = Tally::new(0, false);
@@ -202,11 +242,15 @@ async fn hear_letters(mesh: Mesh<Letter>, world: Rc<World>, sessions: Rc<RefCell
     }
 }
 
-/// Wakes one session for each message that becomes due. Whoever is busy then finds it when he is not.
-async fn keep_rhythm(world: Rc<World>) {
+/// Begins, and wakes one session for each message that becomes due. Whoever is busy then finds it when he is not.
+async fn keep_rhythm(world: Rc<World>, is_timed: bool) {
     let wait = world.arrived.notified();
     let _ = timer::until(clock::after(CONNECT_WAIT_US), wait).await;
     world.supply.borrow_mut().begin(clock::micros());
+    if !is_timed {
+        world.idle.notify_all();
+        return;
+    }
     let due = |nth| world.supply.borrow().due(nth);
     let mut called_count = 0;
     // The wheel's millisecond would be seen in every latency.
@@ -220,4 +264,50 @@ async fn keep_rhythm(world: Rc<World>) {
         }
     }
     world.idle.notify_all();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::plan::tests::planned;
+    use futures_lite::future::poll_once;
+    use std::pin::pin;
+
+    fn world() -> World {
+        let work = Work {
+            plan: planned("--sessions 3").expect("a plan"),
+            content: Content::new(1, 1),
+            date: Vec::new(),
+        };
+        let share = work.plan.share(0, 1);
+        World::new(Arc::new(work), share).expect("a world without TLS")
+    }
+
+    /// So far behind in the line that its patience outlasts the test.
+    const BEHIND: u64 = 1_000_000;
+
+    #[test]
+    fn no_more_than_two_knock_at_the_same_time() {
+        shard::run_one(async {
+            let world = world();
+            let (first, _second) = (world.turn(BEHIND).await, world.turn(BEHIND).await);
+            let mut third = pin!(world.turn(BEHIND));
+            assert!(poll_once(third.as_mut()).await.is_none());
+            drop(first);
+            let third = poll_once(third).await;
+            assert!(third.is_some());
+        })
+        .expect("a shard");
+    }
+
+    #[test]
+    fn whoever_has_waited_its_time_knocks_all_the_same() {
+        shard::run_one(async {
+            let world = world();
+            let _slow = (world.turn(BEHIND).await, world.turn(BEHIND).await);
+            let _third = world.turn(0).await;
+            assert_eq!(world.knocking_count.get(), 3);
+        })
+        .expect("a shard");
+    }
 }

@@ -35,13 +35,13 @@ pub(super) struct Supply {
 }
 
 impl Supply {
-    /// All that the share has. Without a rate everything is due; with one nothing is before `begin`.
+    /// All that the share has; nothing is due before `begin`. Without a rate everything is then.
     pub(super) fn new(share: Share) -> Self {
         Self {
             share,
             taken_count: 0,
             returned: VecDeque::new(),
-            begun: share.rate.is_none().then_some(0),
+            begun: None,
             is_closed: false,
         }
     }
@@ -114,6 +114,8 @@ mod tests {
     #[test]
     fn without_a_rate_a_message_is_due_when_it_is_taken() {
         let mut supply = supply(2, None);
+        assert_eq!(supply.take(10), Taken::Later, "nothing before the begin");
+        supply.begin(20);
         assert_eq!(supply.take(50), message(0, 50));
         assert_eq!(supply.take(70), message(1, 70));
         assert!(!supply.has_more());
