@@ -302,6 +302,8 @@ fn two_hundred(adapter: &Adapter) -> Result<String, Box<dyn std::error::Error>> 
         let began = mailrail_runtime::clock::micros();
         let sent = std::process::Command::new("smtp-source")
             .args(["-d", "-s", "10", "-m", &COUNT.to_string(), "-l", "4096"])
+            // By itself it writes to a user of this machine, whom sendmail keeps.
+            .args(["-f", "from@sender.example", "-t", "to@rcpt.example"])
             .arg(server.address().to_string())
             .status()?;
         let sent_ms = (mailrail_runtime::clock::micros() - began) / 1000;
@@ -319,11 +321,15 @@ fn two_hundred(adapter: &Adapter) -> Result<String, Box<dyn std::error::Error>> 
         let pids = server.pids().len();
         let group = server.cgroup().map(|path| path.display().to_string());
         let stopped = server.stop();
-        Ok(format!(
-            "{version}; {} of {COUNT}, smtp-source {sent} after {sent_ms} ms, all after {all_ms} ms, {pids} \
-             processes, group {group:?}, stop {stopped:?}",
-            arrived(),
-        ))
+        let count = arrived();
+        let told = format!(
+            "{version}; {count} of {COUNT}, smtp-source {sent} after {sent_ms} ms, all after {all_ms} ms, {pids} \
+             processes, group {group:?}, stop {stopped:?}"
+        );
+        match count == COUNT && sent.success() && stopped.is_ok() {
+            true => Ok(told),
+            false => Err(format!("{}: {told}", adapter.name()).into()),
+        }
     })();
     smtp_sink.kill()?;
     smtp_sink.wait()?;
