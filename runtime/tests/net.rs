@@ -3,11 +3,11 @@
 
 mod dialogue;
 
-use dialogue::answer_hello;
+use dialogue::{answer_hello, wait_to_read};
 use mailrail_runtime::net::inbox::{Fill, Filling, INBOX_LEN, Inbox};
 use mailrail_runtime::net::listener::Listener;
 use mailrail_runtime::net::listening::Stretch;
-use mailrail_runtime::net::stream::{Read, Stream, WriteAll, WriteSlices};
+use mailrail_runtime::net::stream::{Read, Readable, Stream, WriteAll, WriteSlices};
 use mailrail_runtime::shard::{self, Lane, run_one};
 use mailrail_runtime::{clock, timer};
 use socket2::{Domain, Socket, Type};
@@ -59,6 +59,15 @@ fn bytes_go_both_ways_and_the_ends_know_each_other() {
         assert_eq!(left.read(&mut buffer, NEVER).await.unwrap(), 0);
         left.write_all(b"still", PAST).await.unwrap();
         assert_eq!(right.read(&mut buffer, NEVER).await.unwrap(), 5);
+    })
+    .unwrap();
+}
+
+#[test]
+fn who_waits_to_read_is_told_when_it_is_worth_a_try() {
+    run_one(async {
+        let (mut left, mut right) = pair().await;
+        wait_to_read(&mut left, &mut right).await;
     })
     .unwrap();
 }
@@ -417,6 +426,7 @@ fn waiting_is_small() {
         ("Inbox", size_of::<Inbox>(), 24),
         ("fill", size_of::<Filling<'_>>(), 40),
         ("read", size_of::<Read<'_>>(), 40),
+        ("readable", size_of::<Readable<'_>>(), 24),
         ("write_all", size_of::<WriteAll<'_>>(), 40),
         ("write_slices", size_of::<WriteSlices<'_>>(), 48),
         ("sleep", size_of::<timer::Sleep>(), 16),

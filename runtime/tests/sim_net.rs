@@ -6,7 +6,7 @@
 mod datagrams;
 mod dialogue;
 
-use dialogue::answer_hello;
+use dialogue::{answer_hello, wait_to_read};
 use mailrail_runtime::clock::{self, NEVER};
 use mailrail_runtime::net::inbox::Inbox;
 use mailrail_runtime::net::listener::Listener;
@@ -103,6 +103,14 @@ fn bytes_go_both_ways_and_the_ends_know_each_other() {
         assert_eq!(right.read(&mut buffer, NEVER).await.unwrap(), 5);
         drop(left);
         assert_eq!(right.read(&mut buffer, NEVER).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn who_waits_to_read_is_told_when_it_is_worth_a_try() {
+    World::run(1, |_| async {
+        let (mut left, mut right) = pair().await;
+        wait_to_read(&mut left, &mut right).await;
     });
 }
 

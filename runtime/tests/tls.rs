@@ -3,7 +3,7 @@
 
 mod dialogue;
 
-use dialogue::answer_hello;
+use dialogue::{answer_hello, wait_to_read};
 use mailrail_runtime::clock::NEVER;
 use mailrail_runtime::net::inbox::{Fill, Inbox};
 use mailrail_runtime::net::listener::Listener;
@@ -97,6 +97,15 @@ fn bytes_go_both_ways_and_the_ends_know_each_other() {
         assert_eq!(read.unwrap_err().kind(), ErrorKind::TimedOut);
         drop(left);
         assert_eq!(right.read(&mut [0; 3], NEVER).await.unwrap(), 0);
+    })
+    .unwrap();
+}
+
+#[test]
+fn who_waits_to_read_is_told_when_it_is_worth_a_try() {
+    run_one(async {
+        let (mut left, mut right) = secure_pair().await;
+        wait_to_read(&mut left, &mut right).await;
     })
     .unwrap();
 }

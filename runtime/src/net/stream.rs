@@ -150,6 +150,16 @@ impl Stream {
         }
     }
 
+    /// Waits until reading is worth a try, or the deadline has passed: for a caller who takes memory to read into
+    /// only then. It may find nothing all the same.
+    pub fn readable(&mut self, deadline: u64) -> Readable<'_> {
+        Readable {
+            stream: self,
+            deadline,
+            alarm: Alarm::new(),
+        }
+    }
+
     /// What can be read without waiting: `None` when nothing is there, `Some(0)` at the end.
     pub fn try_read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
         match &mut self.socket {
@@ -262,6 +272,15 @@ impl Stream {
         result
     }
 
+    fn poll_readable(&self, context: &Context<'_>) -> Poll<()> {
+        match &self.socket {
+            Kind::Real(socket) => socket.poll_readable(context),
+            Kind::Secure(secure) => secure.poll_readable(context),
+            #[cfg(feature = "sim")]
+            Kind::Sim(socket) => socket.poll_readable(context),
+        }
+    }
+
     /// What was written has left for the socket. Only TLS holds anything back, when the socket has no room.
     pub(super) fn poll_flush(&mut self, context: &Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.socket {
@@ -358,6 +377,30 @@ impl Future for Read<'_> {
         match this.stream.poll_read(context, this.into) {
             Poll::Pending => Poll::Ready(late),
             ready => ready,
+        }
+    }
+}
+
+/// See [`Stream::readable`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Readable<'s> {
+    stream: &'s mut Stream,
+    deadline: u64,
+    alarm: Alarm,
+}
+
+impl Future for Readable<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.stream.poll_readable(context).is_ready() {
+            return Poll::Ready(());
+        }
+        match this.alarm.is_due(this.deadline, context) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
     }
 }

@@ -108,6 +108,12 @@ impl Layer {
         self.state().is_handshaking()
     }
 
+    /// Whether nothing can be read, and nothing has to be sent, before the peer sends more.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_over = self.is_ended || self.failure.is_some();
+        !is_over && self.rest.is_empty() && self.incoming.is_empty() && self.outgoing.is_empty()
+    }
+
     pub(super) fn info(&self) -> TlsInfo {
         TlsInfo::of(self.state())
     }

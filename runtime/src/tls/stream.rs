@@ -110,6 +110,14 @@ impl Secure {
         }
     }
 
+    /// Whether reading is worth a try; of the first part of a record that is said, too.
+    pub(crate) fn poll_readable(&self, context: &Context<'_>) -> Poll<()> {
+        match self.layer.is_idle() {
+            true => self.socket().poll_readable(context),
+            false => Poll::Ready(()),
+        }
+    }
+
     /// Reads what is there of the peer's records. 0 is the end of the socket's stream.
     fn poll_receive(&mut self, context: &Context<'_>) -> Poll<io::Result<usize>> {
         let room = self.layer.incoming.room();

@@ -7,7 +7,9 @@
 use mailrail_runtime::buffer::{ChunkMut, ChunkSize};
 use std::ops::Range;
 
-/// A message on its way in. Lives from the answer to DATA to the commit, or to the reset.
+/// A message on its way in. Lives from the answer to DATA to the commit, or to the reset; it holds no memory before
+/// its first bytes are there.
+#[derive(Default)]
 pub struct Incoming {
     /// All but the last are full; the last is being filled.
     chunks: Vec<ChunkMut>,
@@ -51,15 +53,17 @@ impl std::fmt::Debug for Complete {
 }
 
 impl Incoming {
-    /// Starts with one small chunk whose first `room` bytes belong to others.
-    pub fn new(room: usize) -> Self {
-        Self {
-            chunks: vec![ChunkMut::new(ChunkSize::Small)],
-            filled: room,
-            raw: room..room,
-            before: 0,
-            copied: 0,
-        }
+    /// Takes the first chunk, a small one, whose first `room` bytes belong to others.
+    pub fn begin(&mut self, room: usize) {
+        debug_assert!(!self.has_begun());
+        self.chunks.push(ChunkMut::new(ChunkSize::Small));
+        self.filled = room;
+        self.raw = room..room;
+    }
+
+    /// Whether there is any chunk.
+    pub const fn has_begun(&self) -> bool {
+        !self.chunks.is_empty()
     }
 
     /// Stored bytes, with the room in front.

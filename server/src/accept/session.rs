@@ -1,9 +1,12 @@
 //! One peer's session: the loop that carries bytes between a stream and the protocol's session, and
 //! its questions to policy and shard. It awaits, and decides nothing.
 
+mod connection;
 mod handshake;
 
 pub use self::handshake::Security;
+
+use self::connection::{Connection, Space, Waited};
 
 use super::transaction::{Body, Transaction};
 use super::{Intake, Policy, Rejection};
@@ -15,34 +18,24 @@ use mailrail_protocol::reply::Reply;
 use mailrail_protocol::server::{Config, Event, Expects, Session, Tls, Turn};
 use mailrail_protocol::time::Instant;
 use mailrail_runtime::gate::Gate;
-use mailrail_runtime::net::inbox::{Fill, INBOX_LEN, Inbox};
+use mailrail_runtime::net::inbox::{INBOX_LEN, Inbox};
 use mailrail_runtime::net::stream::Stream;
 use mailrail_runtime::tls::TlsInfo;
 use mailrail_runtime::{clock, shard};
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 /// Replies are sent when nothing is left to read, or when so many bytes of them have come together.
 const FLUSH_LEN: usize = 4096;
-/// A session lets the others run after so many commands,
-const COMMANDS_A_TURN: u32 = 100;
-/// or after so many bytes of content.
-const BYTES_A_TURN: usize = 64 * 1024;
 /// Behind a large message so much is read of what comes next: enough for its envelope, so that the content
 /// that a peer sends along with its BDAT is read to its own place and not copied there.
 const HEAD_LEN: usize = 2048;
 /// A message is large from so many bytes on: the log writes it from where it lies.
 const LARGE_LEN: usize = 32 * 1024;
-/// How long a peer may take to read our replies.
-const WRITE_MICROS_MAX: u64 = 300_000_000;
-/// What the output of an idle session may keep of its memory.
-const IDLE_OUT_LEN_MAX: usize = 256;
 
 /// What all sessions of one listener share; a reload makes a new one.
 #[derive(Debug)]
@@ -125,101 +118,6 @@ pub async fn serve<I: Intake>(
         if connection.out.len() >= FLUSH_LEN {
             connection.flush().await?;
         }
-    }
-}
-
-/// The bytes: what was read, what is to be written, and how much of it in this turn.
-struct Connection<'s, F> {
-    stream: Stream,
-    inbox: Inbox,
-    out: Vec<u8>,
-    closing: Pin<&'s mut F>,
-    is_closing: bool,
-    stop_at: &'s Cell<u64>,
-    command_count: u32,
-    byte_count: usize,
-    /// Bytes that are read at once into the inbox.
-    read_len: usize,
-}
-
-/// What a wait for the peer ended with.
-enum Waited {
-    Read(usize),
-    Eof,
-    Deadline,
-    Closing,
-    /// The server stops, and what was still open has had its time.
-    Stopped,
-}
-
-impl<F: Future<Output = ()>> Connection<'_, F> {
-    async fn flush(&mut self) -> io::Result<()> {
-        if !self.out.is_empty() {
-            let deadline = clock::coarse_after(WRITE_MICROS_MAX);
-            self.stream.write_all(&self.out, deadline).await?;
-            self.out.clear();
-            self.out.shrink_to(IDLE_OUT_LEN_MAX);
-        }
-        Ok(())
-    }
-
-    fn turn_is_over(&mut self) -> bool {
-        let is_over = self.command_count >= COMMANDS_A_TURN || self.byte_count >= BYTES_A_TURN;
-        if is_over {
-            (self.command_count, self.byte_count) = (0, 0);
-        }
-        is_over
-    }
-
-    /// Reads into `space`, or into the inbox where there is none; ends early when the server stops.
-    async fn wait(
-        &mut self,
-        space: Option<&mut [u8]>,
-        deadline: Option<Instant>,
-    ) -> io::Result<Waited> {
-        let mut deadline = deadline.map_or(clock::NEVER, Instant::as_micros);
-        if self.is_closing {
-            deadline = deadline.min(self.stop_at.get());
-        }
-        let read = async {
-            match space {
-                Some(space) => match self.stream.read(space, deadline).await {
-                    Ok(0) => Ok(Waited::Eof),
-                    Ok(count) => Ok(Waited::Read(count)),
-                    Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Waited::Deadline),
-                    Err(error) => Err(error),
-                },
-                None => match self
-                    .inbox
-                    .fill_up_to(self.read_len, &mut self.stream, deadline)
-                    .await?
-                {
-                    Fill::Some => Ok(Waited::Read(0)),
-                    Fill::Eof => Ok(Waited::Eof),
-                    Fill::Deadline => Ok(Waited::Deadline),
-                },
-            }
-        };
-        let mut read = pin!(read);
-        poll_fn(|context| {
-            if let Poll::Ready(waited) = read.as_mut().poll(context) {
-                return Poll::Ready(match waited {
-                    // The session knows its own deadline only, and this was not its own.
-                    Ok(Waited::Deadline)
-                        if self.is_closing && clock::micros() >= self.stop_at.get() =>
-                    {
-                        Ok(Waited::Stopped)
-                    }
-                    waited => waited,
-                });
-            }
-            if !self.is_closing && self.closing.as_mut().poll(context).is_ready() {
-                self.is_closing = true;
-                return Poll::Ready(Ok(Waited::Closing));
-            }
-            Poll::Pending
-        })
-        .await
     }
 }
 
@@ -334,15 +232,23 @@ impl<I: Intake> Dialogue<'_, I> {
     ) -> io::Result<ControlFlow<()>> {
         connection.flush().await?;
         let deadline = self.session.deadline();
-        let Some(body) = self.transaction.as_mut().and_then(|all| all.body.as_mut()) else {
+        let Some(body) = self.body() else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        // Many peers are waited for between their DATA and the content: no memory is held for that.
+        if body.incoming.wants_chunk() {
+            let waited = connection.wait(Space::NotYet, deadline).await?;
+            if !matches!(waited, Waited::Read(_)) {
+                return Ok(self.heed(&waited, &mut connection.out));
+            }
+            if !self.makes_room() {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+        let Some(body) = self.body() else {
             return Ok(ControlFlow::Continue(()));
         };
         let incoming = &mut body.incoming;
-        if incoming.wants_chunk() && !self.intake.may_grow() {
-            self.put_back(connection);
-            self.abort();
-            return Ok(ControlFlow::Continue(()));
-        }
         let space = incoming.space();
         if space.is_empty() {
             // The chunk ends between bytes that belong together, such as a CR and its LF: what
@@ -350,7 +256,7 @@ impl<I: Intake> Dialogue<'_, I> {
             connection.inbox.push(incoming.give_up_unread());
             return Ok(ControlFlow::Continue(()));
         }
-        let waited = connection.wait(Some(space), deadline).await?;
+        let waited = connection.wait(Space::Here(space), deadline).await?;
         if let Waited::Read(count) = waited {
             incoming.filled_space(count);
         }
@@ -438,7 +344,9 @@ impl<I: Intake> Dialogue<'_, I> {
             Event::NeedInput => {
                 connection.inbox.consume(used);
                 connection.flush().await?;
-                let waited = connection.wait(None, self.session.deadline()).await?;
+                let waited = connection
+                    .wait(Space::Inbox, self.session.deadline())
+                    .await?;
                 return Ok(self.heed(&waited, &mut connection.out));
             }
         }
@@ -492,7 +400,6 @@ impl<I: Intake> Dialogue<'_, I> {
         reply
     }
 
-    /// Makes room for a body: in front of it stand what the log, the spool and the trace need.
     fn data(&mut self) -> &'static Reply<'static> {
         if let Err(refusal) = self.intake.room(0) {
             self.note_refusal("", "", refusal);
@@ -503,9 +410,7 @@ impl<I: Intake> Dialogue<'_, I> {
         let Some(transaction) = &mut self.transaction else {
             return &Reply::LOCAL_ERROR;
         };
-        let hostname = self.listener.hostname.as_bytes();
-        let body = Body::begin(&mut transaction.envelope, id, accepted, hostname);
-        transaction.body = Some(body);
+        transaction.body = Some(Body::expected(id, accepted));
         &Reply::START_DATA
     }
 
@@ -514,11 +419,22 @@ impl<I: Intake> Dialogue<'_, I> {
         let Some(body) = self.transaction.as_mut().and_then(|all| all.body.as_mut()) else {
             return;
         };
-        if body.incoming.wants_chunk() && !self.intake.may_grow() {
-            self.abort();
+        if body.incoming.wants_chunk() && !self.makes_room() {
             return;
         }
-        body.incoming.append_content(bytes);
+        if let Some(body) = self.body() {
+            body.incoming.append_content(bytes);
+        }
+    }
+
+    /// The body's next bytes need memory: whether there is some. If not, the body is given up.
+    fn makes_room(&mut self) -> bool {
+        let may_grow = self.intake.may_grow();
+        match &mut self.transaction {
+            Some(transaction) if may_grow => transaction.begin_body(&self.listener.hostname),
+            _ => self.abort(),
+        }
+        may_grow
     }
 
     /// There is no memory for the rest of the body: what came of it is given back at once, and not
@@ -533,6 +449,11 @@ impl<I: Intake> Dialogue<'_, I> {
         let Some(transaction) = &mut self.transaction else {
             return Err(&Reply::LOCAL_ERROR);
         };
+        // One without content has not begun.
+        if transaction.is_expected() && !self.intake.may_grow() {
+            return Err(&Reply::STORAGE_FULL);
+        }
+        transaction.begin_body(&self.listener.hostname);
         let Some(body) = transaction.body.take() else {
             return Err(&Reply::LOCAL_ERROR);
         };

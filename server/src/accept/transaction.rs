@@ -46,6 +46,19 @@ impl Transaction {
         SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
     }
 
+    /// Whether a body is to come, and nothing of it is here.
+    pub(super) fn is_expected(&self) -> bool {
+        let body = self.body.as_ref();
+        body.is_some_and(|body| !body.incoming.has_begun())
+    }
+
+    /// The content is there, or its end: makes room for it, if that has not been done.
+    pub(super) fn begin_body(&mut self, hostname: &str) {
+        if let Some(body) = &mut self.body {
+            body.begin(&mut self.envelope, hostname.as_bytes());
+        }
+    }
+
     /// It is over: its memory is for the next.
     pub(super) fn give_back(transaction: &mut Option<Box<Self>>) {
         if let Some(mut transaction) = transaction.take() {
@@ -61,15 +74,25 @@ impl Transaction {
 }
 
 impl Body {
-    /// Makes room for a body: in front of it stand what the log, the spool and the trace need.
-    pub(super) fn begin(
-        envelope: &mut Envelope,
-        id: Id,
-        accepted: Timestamp,
-        hostname: &[u8],
-    ) -> Self {
-        let mut incoming = Incoming::new(log::ROOM);
-        let (envelope_len, received_len) = HEAD.with_borrow_mut(|head| {
+    /// A body that is to come; it holds no memory yet.
+    pub(super) fn expected(id: Id, accepted: Timestamp) -> Self {
+        Self {
+            incoming: Incoming::default(),
+            id,
+            accepted,
+            envelope_len: 0,
+            received_len: 0,
+        }
+    }
+
+    /// Makes room for its content, if that has not been done: in front of it stand what the log, the spool and the
+    /// trace need.
+    pub(super) fn begin(&mut self, envelope: &mut Envelope, hostname: &[u8]) {
+        if self.incoming.has_begun() {
+            return;
+        }
+        self.incoming.begin(log::ROOM);
+        HEAD.with_borrow_mut(|head| {
             head.clear();
             head.extend_from_slice(&[0; META_LEN]);
             envelope.encode(head);
@@ -80,24 +103,18 @@ impl Body {
                 peer: envelope.peer,
                 hostname,
                 protocol: envelope.protocol,
-                id,
+                id: self.id,
                 single_recipient: match (recipients.next(), recipients.next()) {
                     (Some(only), None) => Some(only),
                     _ => None,
                 },
-                at: accepted,
+                at: self.accepted,
             };
             received.write(head);
-            incoming.append(head);
-            (content_offset - META_LEN, head.len() - content_offset)
+            self.incoming.append(head);
+            self.envelope_len = (content_offset - META_LEN) as u32;
+            self.received_len = (head.len() - content_offset) as u16;
         });
-        Self {
-            incoming,
-            id,
-            accepted,
-            envelope_len: envelope_len as u32,
-            received_len: received_len as u16,
-        }
     }
 
     /// Whether it has been here, or elsewhere, too often.

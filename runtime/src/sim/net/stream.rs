@@ -244,6 +244,17 @@ impl Both {
         })
     }
 
+    fn wait_to_read(&mut self, world: &World, own: usize, context: &Context<'_>) {
+        let side = &mut self.sides[own];
+        if is_new(&side.reader, context.waker()) {
+            side.reader = Some(context.waker().clone());
+            let next = side.next_event();
+            if next != NEVER {
+                world.wake_at(next, context.waker().clone());
+            }
+        }
+    }
+
     fn write(
         &mut self,
         world: &World,
@@ -484,14 +495,20 @@ impl Socket {
         if let Some(result) = both.read(&self.world, self.side, into) {
             return Poll::Ready(result);
         }
-        let side = &mut both.sides[self.side];
-        if is_new(&side.reader, context.waker()) {
-            side.reader = Some(context.waker().clone());
-            let next = side.next_event();
-            if next != NEVER {
-                self.world.wake_at(next, context.waker().clone());
-            }
+        both.wait_to_read(&self.world, self.side, context);
+        Poll::Pending
+    }
+
+    /// Whether reading is worth a try; if not, the task is woken when it is.
+    pub(crate) fn poll_readable(&self, context: &Context<'_>) -> Poll<()> {
+        let mut both = self.connection.0.borrow_mut();
+        let now = self.world.micros();
+        both.arrive(self.side, now);
+        let has_come = both.sides[self.side].arrived > 0;
+        if has_come || both.is_ended(self.side, now) || both.is_reset(self.side, now) {
+            return Poll::Ready(());
         }
+        both.wait_to_read(&self.world, self.side, context);
         Poll::Pending
     }
 
