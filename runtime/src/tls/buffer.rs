@@ -45,6 +45,12 @@ impl Buffer {
         self.start == self.end
     }
 
+    /// Whether it takes memory beside itself.
+    #[cfg(test)]
+    pub(super) fn is_held(&self) -> bool {
+        self.bytes.is_some()
+    }
+
     /// What is in it.
     pub(super) fn filled(&mut self) -> &mut [u8] {
         match &mut self.bytes {

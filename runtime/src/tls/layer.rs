@@ -320,11 +320,11 @@ impl Hands<'_> {
                 Ok(Step::Again)
             }
             ConnectionState::WriteTraffic(mut traffic) => {
-                let room = self.outgoing.room();
+                // Who only waits to read takes no room: it would be held until something is written.
                 let encrypted = match self.wish {
                     Wish::Nothing => return Ok(Step::Blocked),
-                    Wish::Encrypt(bytes) => traffic.encrypt(bytes, room),
-                    Wish::Close => traffic.queue_close_notify(room),
+                    Wish::Encrypt(bytes) => traffic.encrypt(bytes, self.outgoing.room()),
+                    Wish::Close => traffic.queue_close_notify(self.outgoing.room()),
                 };
                 let count = encrypted.map_err(|error| match error {
                     EncryptError::InsufficientSize(_) => no_room(),

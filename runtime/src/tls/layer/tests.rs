@@ -77,6 +77,9 @@ fn hands_are_shaken_whole_and_byte_by_byte() {
             carry(&mut client, &mut server, usize::MAX);
             assert_eq!(read(&mut server, 99).unwrap(), b"EHLO a.example\r\n");
             assert_eq!(read(&mut server, 99), None);
+            assert!(!client.outgoing.is_held(), "all has left");
+            let is_held = server.incoming.is_held() || server.outgoing.is_held();
+            assert!(!is_held, "who waits holds nothing");
         }
     }
 }
