@@ -30,6 +30,21 @@ fn begin(server: &Server, id: &str) -> Client {
     client
 }
 
+/// Waits until there is no room for a message of so many bytes.
+fn wait_until_refused(client: &mut Client, size: usize) {
+    let mail = format!("MAIL FROM:<a@client.example> SIZE={size}");
+    let reply = wait::until("the memory is full", || {
+        let reply = client.command(&mail);
+        if reply.code == 250 {
+            client.command("RSET").expect(250);
+            return None;
+        }
+        Some(reply)
+    });
+    //= RFC 1870 section 6.1: a message of the size that was said may be refused for now with 452
+    reply.expect_text(452, "4.3.1");
+}
+
 #[test]
 fn full_memory_stops_new_mail_and_nothing_else() {
     let open = Arc::new(AtomicBool::new(false));
@@ -58,16 +73,7 @@ fn full_memory_stops_new_mail_and_nothing_else() {
 
     let mut slow = [begin(&server, "slow-0"), begin(&server, "slow-1")];
     let mut other = server.client();
-    //= RFC 1870 section 6.1: a message of the size that was said may be refused for now with 452
-    let reply = wait::until("the memory is full", || {
-        let reply = other.command("MAIL FROM:<a@client.example> SIZE=4000000");
-        if reply.code == 250 {
-            other.command("RSET").expect(250);
-            return None;
-        }
-        Some(reply)
-    });
-    reply.expect_text(452, "4.3.1");
+    wait_until_refused(&mut other, 4_000_000);
     other.command("NOOP").expect(250);
 
     open.store(true, Ordering::Relaxed);
@@ -103,16 +109,8 @@ fn content_that_finds_no_memory_is_refused() {
     let mut small: Vec<Client> = (0..SMALL_COUNT).map(|_| announce(&server)).collect();
     let mut slow = [begin(&server, "slow-0"), begin(&server, "slow-1")];
     let mut other = server.client();
-    let reply = wait::until("both are held", || {
-        // Refused as soon as all but the last chunks of both are there.
-        let reply = other.command("MAIL FROM:<a@client.example> SIZE=2000000");
-        if reply.code == 250 {
-            other.command("RSET").expect(250);
-            return None;
-        }
-        Some(reply)
-    });
-    reply.expect_text(452, "4.3.1");
+    // All but the last chunks of both are there then.
+    wait_until_refused(&mut other, 2_000_000);
     for client in &mut small {
         client.send(b"hello\r\n").expect("the server reads");
     }
